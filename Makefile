@@ -1,0 +1,44 @@
+# Everything sets itself up: git, make and Python 3.11 or newer are all that is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint fuzz bench tables golden clean
+
+demo: $(STAMP)
+	$(BIN)/costmodel crossover llama-3.1:8b --device h100-nvl --seq-len 8192
+	$(BIN)/costmodel crossover llama-3.1:8b --device h100-nvl --seq-len 256
+
+test: $(STAMP) lint
+	$(BIN)/python -m pytest -n auto
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# far more mutations than the tests try: make fuzz COUNT=200000 SEED=1
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz $(COUNT) $(SEED)
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/bench.py
+
+# the parser's tables, after a change of the grammar
+tables: $(STAMP)
+	$(BIN)/python -m costmodel.grammar.tables
+
+# the expected outputs of the tests, after a change that is meant
+golden: $(STAMP)
+	$(BIN)/python -m pytest -n auto --update-golden tests
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,44 @@
+"""`costmodel check`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from costmodel.check import CheckResult, check
+from costmodel.render.checking import checks_json, checks_page
+from costmodel.render.diagnostics import render
+
+from .common import emit_json, emit_page, width
+from .options import OUTPUT, options
+
+
+@click.command("check")
+@click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
+@options(OUTPUT)
+def command(specs: tuple[str, ...], **given: Any) -> int:
+    """Parse each spec, check its shapes in every phase and variant, and prove or refute every `expect`.
+
+    Exits with 1 if an expect fails, with 2 if a spec has errors.
+
+    \b
+    costmodel check llama-3.1 mine/llama.arch
+    """
+    results = [check(spec) for spec in specs]
+    if given["as_json"]:
+        emit_json(checks_json(results), given)
+    elif len(results) > 1 or not results[0].errors:
+        emit_page(checks_page(results, width()), given)
+    said = "\n\n".join(filter(None, (_messages(result) for result in results)))
+    if said and not given["as_json"]:
+        click.echo(("\n" if results[0].expects or len(results) > 1 else "") + said, err=True)
+    return 2 if any(result.errors for result in results) else 0 if all(result.ok for result in results) else 1
+
+
+def _messages(result: CheckResult) -> str:
+    failed = [e.diagnostic for e in result.expects if e.diagnostic is not None]
+    found = [*result.errors, *failed, *result.warnings]
+    if not found:
+        return ""
+    return render(found, result.unchecked)

@@ -1,0 +1,180 @@
+"""From options to answers: figures checked, specs and devices found, output written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import click
+from sympy import Symbol
+
+from costmodel.check import unused
+from costmodel.compile import Compiled, Run, compile_spec, with_free, with_sets
+from costmodel.device import Device, find_device
+from costmodel.quantities import Quantities
+from costmodel.render.diagnostics import render, visible
+from costmodel.render.page import WIDTH, Page
+from costmodel.source import Diagnostic, SpecError
+from costmodel.symbols import batch_size, new_tokens, seq_len
+
+MOST_WORKLOAD = 10**15
+
+
+def refuse(message: str, help: str = "") -> SpecError:
+    """What is wrong with an option."""
+    return SpecError(Diagnostic("argument", message, help=help))
+
+
+def whole(option: str, text: str | None) -> int | None:
+    """A whole number of 1 or more, `8_192` and `1e5` too; None where the option is left out."""
+    if text is None:
+        return None
+    try:
+        value = Fraction(text.replace("_", "")) if len(text) < 40 else Fraction(-1)
+    except (ValueError, ZeroDivisionError):
+        raise refuse(f"--{option} takes a whole number, not `{visible(text)}`") from None
+    if value.denominator != 1 or value < 1:
+        raise refuse(f"--{option} is {text}: a whole number, 1 or more, is needed")
+    if value > MOST_WORKLOAD:
+        raise refuse(f"--{option} is {text}: at most 10^15")
+    return value.numerator
+
+
+def point(options: Mapping[str, Any]) -> dict[Symbol, Fraction]:
+    """The workload's figures."""
+    found: dict[Symbol, Fraction] = {}
+    for symbol, name in ((batch_size, "batch_size"), (seq_len, "seq_len")):
+        value = whole(name.replace("_", "-"), options.get(name))
+        if value is not None:
+            found[symbol] = Fraction(value)
+    return found
+
+
+def fraction_option(option: str, text: str) -> Fraction:
+    """A number above 0: `0.9`, `9/10`."""
+    try:
+        value = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise refuse(f"--{option} takes a number, not `{visible(text)}`") from None
+    if not 0 < value <= 1000:
+        raise refuse(f"--{option} is {text}: more than 0 is needed")
+    return value
+
+
+def compiled(spec: str, options: Mapping[str, Any]) -> Compiled:
+    """The spec with what --set and --free say."""
+    found = compile_spec(spec)
+    found = with_sets(found, options.get("sets", ()))
+    return with_free(found, options.get("free", ()))
+
+
+def run_of(options: Mapping[str, Any]) -> Run:
+    return Run(
+        options.get("phase", "decode"), options.get("graph"), options.get("fidelity", "cache"),
+        options.get("masked", "full"), options.get("fusion", "elementwise"),
+        whole("new-tokens", options.get("new_tokens")),
+    )  # fmt: skip
+
+
+def check_tokens(quantities: Quantities, at: Mapping[Symbol, Fraction]) -> None:
+    """New tokens are part of the context."""
+    new = quantities.table.put_in(new_tokens)
+    if seq_len in at and new.is_number and Fraction(int(new)) > at[seq_len]:
+        raise refuse(
+            f"{int(new):,} new tokens do not fit in a context of {at[seq_len]} tokens: seq_len counts the new ones too"
+        )
+
+
+def device_of(spec: Compiled, options: Mapping[str, Any], needed: bool = False) -> Device | None:
+    name = options.get("device")
+    if name is None:
+        if needed:
+            raise refuse("a device is needed", "--device h100-sxm; `costmodel list devices` shows what is shipped")
+        return None
+    count = options.get("count", 1)
+    if not 1 <= count <= 10**6:
+        raise refuse(f"--count is {count}: 1 or more, and at most 10^6")
+    return find_device(name, spec.program).times(count)
+
+
+def quantities_of(spec: Compiled, options: Mapping[str, Any], device: Device | None) -> Quantities:
+    table = spec.table(run_of(options))
+    for diagnostic in unused(table.dataflow):
+        click.echo(render([diagnostic]), err=True)
+    found = Quantities(
+        table, device, options.get("timing", "overlap"),
+        fraction_option("memory-fraction", options.get("memory_fraction", "1")),
+    )  # fmt: skip
+    check_tokens(found, point(options))
+    return found
+
+
+# --- output
+
+
+def width() -> int:
+    return min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns) if sys.stdout.isatty() else WIDTH
+
+
+def _ascii_only() -> bool:
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
+    return "utf" not in encoding
+
+
+def emit_page(page: Page, options: Mapping[str, Any]) -> None:
+    to_file = options.get("output") is not None
+    color = sys.stdout.isatty() and not to_file and "NO_COLOR" not in os.environ
+    emit(page.show(color=color, ascii_only=_ascii_only() and not to_file), options)
+
+
+def emit_json(value: Any, options: Mapping[str, Any]) -> None:
+    emit(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", options)
+
+
+def emit(text: str, options: Mapping[str, Any]) -> None:
+    """Print, or write to the file of -o."""
+    target = options.get("output")
+    if target is None:
+        if _ascii_only():
+            text = text.encode(sys.stdout.encoding or "ascii", "replace").decode(sys.stdout.encoding or "ascii")
+        click.echo(text, nl=False)
+        return
+    write(Path(target), text, bool(options.get("overwrite")))
+
+
+def write(path: Path, text: str, overwrite: bool) -> None:
+    """The whole file or nothing; never over one that is there unless told so."""
+    if path.is_dir():
+        raise refuse(f"-o {path}: this is a folder")
+    if path.exists() and not overwrite:
+        raise refuse(f"-o {path}: there is such a file already", "--overwrite writes over it")
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:
+        raise refuse(f"-o {path}: {(error.strerror or 'cannot be written').lower()}") from None
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        if overwrite:
+            os.replace(temporary, path)
+        else:
+            os.link(temporary, path)
+            os.unlink(temporary)
+    except FileExistsError:
+        os.unlink(temporary)
+        raise refuse(f"-o {path}: there is such a file already", "--overwrite writes over it") from None
+    except OSError as error:
+        os.unlink(temporary)
+        raise refuse(f"-o {path}: {(error.strerror or 'cannot be written').lower()}") from None

@@ -1,0 +1,29 @@
+"""`costmodel list`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from costmodel.render.listing import KINDS, listing_json, listing_page
+
+from .common import emit_json, emit_page, width
+from .options import OUTPUT, options
+
+
+@click.command("list")
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("name", required=False)
+@options(OUTPUT)
+def command(kind: str, name: str | None, **given: Any) -> None:
+    """What is shipped, or one of it in full with its sources.
+
+    \b
+    costmodel list devices
+    costmodel list ops attention
+    """
+    if given["as_json"]:
+        emit_json(listing_json(kind, name), given)
+    else:
+        emit_page(listing_page(kind, name, width()), given)

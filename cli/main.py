@@ -1,0 +1,108 @@
+"""The entry point: a table of commands, each imported when it is asked for, and exit statuses."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+COMMANDS = {
+    "check": "Parse specs, check shapes, prove or refute every expect.",
+    "explain": "The operations as a tree of blocks, with what each costs.",
+    "formula": "Closed forms, as text, LaTeX, Markdown, Python or JSON.",
+    "evaluate": "Every quantity at one point.",
+    "crossover": "Where a pass turns compute-bound, whether it fits, and which batch to run.",
+    "graph": "The dataflow graph.",
+    "list": "What is shipped: models, devices, operations, quantities.",
+    "new": "Start a spec of one's own from a shipped one.",
+}
+
+
+class LazyGroup(click.Group):
+    """Shows its help without importing any command."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f".{cmd_name}", __package__)
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from costmodel.names import nearest
+
+            near = nearest(args[0], COMMANDS)
+            raise click.UsageError(f"there is no command `{args[0]}`" + (f"; `{near}` is near" if near else ""))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="SPEC is a path, or the name of a shipped spec, with :VARIANT behind it: llama-3.1:8b.",
+)
+@click.version_option(package_name="costmodel", message="%(version)s")
+def group() -> None:
+    """What a model will cost, before it exists: closed forms for FLOPs, bytes and time, and where decode turns
+    compute-bound.
+
+    \b
+    costmodel crossover llama-3.1:8b --device h100-nvl --seq-len 8192
+    costmodel formula llama-3.1:8b --of flops --format latex
+    """
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 a check failed, 2 the input is wrong."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; the exit status."""
+    try:
+        result: Any = group.main(arguments, prog_name="costmodel", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as error:
+        from costmodel.render.diagnostics import visible
+
+        click.echo(f"error: {visible(error.format_message())}", err=True)
+        context = getattr(error, "ctx", None)
+        if context is not None:
+            click.echo(f" = `{context.command_path} --help` shows how it is used", err=True)
+        return 2
+    except BrokenPipeError:
+        # whoever read us has gone; Python would complain once more when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        from costmodel.source import SpecError
+
+        if isinstance(error, SpecError):
+            from costmodel.render.diagnostics import render
+
+            click.echo(render(error.diagnostics, error.unchecked), err=True)
+            return 2
+        if "COSTMODEL_TRACEBACK" in os.environ:
+            raise
+        click.echo(
+            f"error: {type(error).__name__} inside costmodel: a fault of the program, not of the input\n"
+            " = COSTMODEL_TRACEBACK=1 shows where",
+            err=True,
+        )
+        return 70

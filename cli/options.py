@@ -1,0 +1,69 @@
+"""Options that several commands share: same words, same meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+PHASE_HELP = "How the graph is run: decode, prefill, or a phase of the spec."
+
+_OPTIONS: dict[str, Callable[[Any], Any]] = {
+    "device": click.option("--device", metavar="NAME", help="A shipped device, a file that declares one, or FILE:NAME."),
+    "phase": click.option("--phase", default="decode", show_default=True, metavar="NAME", help=PHASE_HELP),
+    "graph": click.option("--graph", metavar="NAME", help="Which graph of the spec.  [default: forward]"),
+    "fidelity": click.option(
+        "--fidelity", type=click.Choice(["params", "cache", "traffic"]), default="cache", show_default=True,
+        help="How finely costs are counted.",
+    ),
+    "timing": click.option(
+        "--timing", type=click.Choice(["overlap", "serial", "per_op"]), default="overlap", show_default=True,
+        help="How compute and memory time add up.",
+    ),
+    "batch-size": click.option("--batch-size", metavar="N", help="Sequences at once; left out, it stays a symbol."),
+    "seq-len": click.option("--seq-len", metavar="N", help="Context length with the new tokens in it."),
+    "new-tokens": click.option("--new-tokens", metavar="N", help="New tokens a sequence, in the phase's place."),
+    "set": click.option(
+        "--set", "sets", multiple=True, metavar="DIM=EXPR", help="Another value for a dim, or dtype.ROLE=TYPE."
+    ),
+    "free": click.option("--free", multiple=True, metavar="DIM", help="Forget a dim's value; `all` forgets every one."),
+    "masked": click.option(
+        "--masked", type=click.Choice(["full", "exact"]), default="full", show_default=True,
+        help="Attention pairs: the full rectangle, or those that mask and window keep.",
+    ),
+    "fusion": click.option(
+        "--fusion", type=click.Choice(["elementwise", "none"]), default="elementwise", show_default=True,
+        help="What fidelity traffic takes to be fused.",
+    ),
+    "memory-fraction": click.option(
+        "--memory-fraction", default="1", metavar="X", show_default=True, help="How much of the memory may be used."
+    ),
+    "count": click.option("--count", default=1, metavar="N", help="So many devices as one, communication left out."),
+    "names": click.option(
+        "--names", type=click.Choice(["short", "long"]),
+        help="Symbols of the spec, or names, in formulas.  [default: short where every dim has one]",
+    ),
+    "json": click.option("--json", "as_json", is_flag=True, help="For programs."),
+    "output": click.option("-o", "--output", metavar="FILE", help="Write there: the whole file or nothing."),
+    "overwrite": click.option("--overwrite", is_flag=True, help="Write over a file that is there."),
+}  # fmt: skip
+
+MODEL = ("phase", "graph", "fidelity", "new-tokens", "set", "free", "masked", "fusion")
+POINT = ("batch-size", "seq-len")
+DEVICE = ("device", "timing", "memory-fraction", "count")
+OUTPUT = ("json", "output", "overwrite")
+
+
+def options(*groups: str | Iterable[str]) -> Callable[[Command], Command]:
+    """Several shared options at once."""
+    names = [name for group in groups for name in ((group,) if isinstance(group, str) else group)]
+
+    def add(command: Command) -> Command:
+        for name in reversed(names):
+            command = _OPTIONS[name](command)
+        return command
+
+    return add

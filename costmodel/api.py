@@ -1,0 +1,196 @@
+"""The library: load a spec, ask for costs and crossovers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import networkx as nx
+from sympy import Expr, Symbol
+
+from costmodel.check import CheckResult, check_compiled
+from costmodel.compile import TIMINGS, Compiled, Run, compile_source, compile_spec, one_of, with_free, with_sets
+from costmodel.device import Device, find_device
+from costmodel.figures import Figure, Open, as_float, figure
+from costmodel.names import nearest
+from costmodel.quantities import Quantities
+from costmodel.quantity_names import QUANTITIES
+from costmodel.render.latex import latex
+from costmodel.render.words import symbols
+from costmodel.solve.answer import Crossover, crossover
+from costmodel.source import Diagnostic, Source, SpecError
+from costmodel.symbols import WORKLOAD, symbol
+
+
+def load(spec: str) -> Model:
+    """A model from a path or the name of a shipped spec, either with `:VARIANT` behind it.
+
+    Raises:
+        SpecError: there is no such spec, or it has faults; `diagnostics` say which.
+
+    Example:
+        >>> load("llama-3.1:8b").cost().params
+        8030261248
+    """
+    return Model(compile_spec(spec))
+
+
+def parse(text: str, variant: str | None = None) -> Model:
+    """A model from a spec's text.
+
+    Raises:
+        SpecError: it has faults.
+    """
+    return Model(compile_source(Source("<string>", text), "<string>", variant))
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A spec with a choice of variant, dims and dtypes."""
+
+    compiled: Compiled
+
+    @property
+    def name(self) -> str:
+        return self.compiled.name
+
+    @property
+    def title(self) -> str:
+        return self.compiled.title
+
+    @property
+    def dims(self) -> dict[str, Expr]:
+        """The dims' values: figures, or expressions in the symbols that are free."""
+        return self.compiled.environment.figures()
+
+    def __getitem__(self, dim: str) -> Symbol:
+        """The symbol of a dim, as it stands in formulas where the dim is free."""
+        if dim not in self.compiled.program.dims and dim not in WORKLOAD:
+            near = nearest(dim, [*self.compiled.program.dims, *WORKLOAD])
+            raise KeyError(f"no dim {dim!r}" + (f"; {near!r} is near" if near else ""))
+        return symbol(dim)
+
+    def set(self, **values: int | str) -> Model:
+        """The same model with other values: `set(num_kv_heads=1)`, `set(**{"dtype.cache": "fp8"})`."""
+        return Model(with_sets(self.compiled, [f"{name}={value}" for name, value in values.items()]))
+
+    def free(self, *dims: str) -> Model:
+        """The same model with dims left as symbols; `all` frees every one."""
+        return Model(with_free(self.compiled, dims))
+
+    def cost(
+        self, phase: str = "decode", *, graph: str | None = None, fidelity: str = "cache", masked: str = "full",
+        fusion: str = "elementwise", new_tokens: int | None = None, device: str | Device | None = None,
+        timing: str = "overlap", memory_fraction: float | Fraction = 1, count: int = 1,
+    ) -> Cost:  # fmt: skip
+        """What a pass costs, as closed forms in `batch_size`, `seq_len` and the dims that are free.
+
+        Example:
+            >>> load("llama-3.1:8b").cost(phase="decode").flops
+            524288*batch_size*seq_len + 15009316864*batch_size
+        """
+        one_of("timing", timing, TIMINGS)
+        run = Run(phase, graph, fidelity, masked, fusion, new_tokens)
+        found = self._device(device, count)
+        quantities = Quantities(self.compiled.table(run), found, timing, Fraction(str(memory_fraction)))
+        return Cost(self.compiled, quantities)
+
+    def _device(self, device: str | Device | None, count: int) -> Device | None:
+        if device is None:
+            return None
+        return (find_device(device, self.compiled.program) if isinstance(device, str) else device).times(count)
+
+    def crossover(self, device: str | Device, seq_len: int | None = None, **options: Any) -> Crossover:
+        """Where a pass turns compute-bound on a device; the options are those of `cost`.
+
+        Example:
+            >>> load("llama-3.1:8b").crossover(device="h100-nvl", seq_len=256).optimal_batch_size
+            433
+        """
+        cost = self.cost(device=device, **options)
+        return crossover(cost.quantities, _point({"seq_len": seq_len} if seq_len is not None else {}))
+
+    def graph(self, phase: str = "decode", graph: str | None = None) -> nx.MultiDiGraph:
+        """The dataflow graph: operations as nodes, tensors with symbolic shapes on the edges."""
+        return self.compiled.dataflow(Run(phase, graph)).network
+
+    def check(self) -> CheckResult:
+        """Shapes in every phase and variant, and every `expect`."""
+        return check_compiled(self.compiled)
+
+
+@dataclass(frozen=True, eq=False)
+class Cost:
+    """A pass's quantities: each of LANGUAGE.md 6 is an attribute, a SymPy expression."""
+
+    compiled: Compiled
+    quantities: Quantities
+
+    def __getattr__(self, name: str) -> Expr:
+        if name not in QUANTITIES:
+            near = nearest(name, QUANTITIES)
+            raise AttributeError(f"no quantity {name!r}" + (f"; {near!r} is near" if near else ""))
+        if QUANTITIES[name].device and self.quantities.device is None:
+            raise SpecError(Diagnostic("device", f"`{name}` needs a device", help='cost(device="h100-sxm")'))
+        expr = self.quantities.expr(name)
+        if expr is None:
+            raise SpecError(Diagnostic("open", f"`{name}` is no single closed form; `crossover` solves for it"))
+        return expr
+
+    def evaluate(self, **figures: int) -> Evaluated:
+        """Figures at a point: `evaluate(batch_size=1, seq_len=8192).flops`.
+
+        A whole number is an int, whatever its size; another is the nearest float.
+        """
+        return Evaluated(self, _point(figures))
+
+    def _repr_latex_(self) -> str:
+        names = symbols(self.compiled, None)
+        lines = [f"C &= {latex(self.quantities.table.flops, names)}", f"M &= {latex(self.quantities.table.bytes, names)}"]
+        return "$\\displaystyle \\begin{aligned}" + r" \\ ".join(lines) + "\\end{aligned}$"
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """A pass's quantities at a point."""
+
+    cost: Cost
+    point: Mapping[Symbol, Fraction]
+
+    def __getattr__(self, name: str) -> int | float:
+        expr = getattr(self.cost, name)
+        try:
+            value: Figure = figure(expr, self.point)
+        except Open as missing:
+            raise SpecError(
+                Diagnostic("open", f"`{name}` depends on {missing.symbol}, which has no value", help=f"evaluate({missing.symbol}=…)")
+            ) from None
+        if isinstance(value, Fraction) and value.denominator == 1:
+            return value.numerator
+        return as_float(value)
+
+    @cached_property
+    def all(self) -> dict[str, int | float]:
+        """Every quantity that has a figure here."""
+        found = {}
+        for name in QUANTITIES:
+            try:
+                found[name] = getattr(self, name)
+            except SpecError:
+                continue
+        return found
+
+
+def _point(figures: Mapping[str, int]) -> dict[Symbol, Fraction]:
+    found: dict[Symbol, Fraction] = {}
+    for name, value in figures.items():
+        number = Fraction(value)
+        if name in ("batch_size", "seq_len") and (number < 1 or number.denominator != 1):
+            raise SpecError(Diagnostic("argument", f"{name} is {value}: a whole number, 1 or more, is needed"))
+        found[symbol(name)] = number
+    return found
+
+

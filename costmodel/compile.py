@@ -1,0 +1,393 @@
+"""A spec under a choice of variant, dims and dtypes: compiled on demand for graphs, phases and fidelities."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+
+from sympy import Expr
+
+from costmodel import syntax
+from costmodel.costs import FIDELITIES, CostTable, price
+from costmodel.dtypes import DTYPE_NAMES, ROLES, dtype
+from costmodel.elaborate.dataflow import Dataflow
+from costmodel.elaborate.environment import (
+    Choice,
+    Environment,
+    PhaseSettings,
+    environment,
+    find_phase,
+)
+from costmodel.elaborate.expand import elaborate
+from costmodel.library import find_spec
+from costmodel.names import listed, nearest
+from costmodel.ops import Counting
+from costmodel.parse import parse_expression
+from costmodel.program import Program, link, walk
+from costmodel.resolve import BUILT_IN_PHASES, resolve
+from costmodel.source import Diagnostic, Report, Source, SpecError
+from costmodel.symbols import WORKLOAD, rational
+from costmodel.tensors import Kind, Storage
+
+TIMINGS = ("overlap", "serial", "per_op")
+MASKED = ("full", "exact")
+FUSION = ("elementwise", "none")
+
+# what is wrong with names alone leaves the rest of a spec to be looked at
+_MENDABLE = frozenset({"unknown-name", "arguments"})
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a graph is run and how it is counted. `new_tokens` takes the phase's place."""
+
+    phase: str = "decode"
+    graph: str | None = None
+    fidelity: str = "cache"
+    masked: str = "full"
+    fusion: str = "elementwise"
+    new_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        for what, value, known in (
+            ("fidelity", self.fidelity, FIDELITIES),
+            ("masked", self.masked, MASKED),
+            ("fusion", self.fusion, FUSION),
+        ):
+            one_of(what, value, known)
+        if self.new_tokens is not None and self.new_tokens < 1:
+            raise SpecError(Diagnostic("argument", f"new_tokens is {self.new_tokens}: it is 1 or more"))
+
+
+def one_of(what: str, value: str, known: Iterable[str]) -> str:
+    """A word of a fixed list.
+
+    Raises:
+        SpecError: it is none of them.
+    """
+    known = tuple(known)
+    if value not in known:
+        near = nearest(value, known)
+        raise SpecError(
+            Diagnostic(
+                "unknown-name", f"there is no {what} `{value}`", facts=(f"there are {listed(known)}",),
+                help=f"`{near}` is near" if near else "",
+            )
+        )  # fmt: skip
+    return value
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """A program with a choice; what is asked of it is compiled once.
+
+    `name` is what the user called it: `llama-3.1:8b`.
+    """
+
+    program: Program
+    choice: Choice = Choice()
+    name: str = ""
+    free_all: bool = False
+    _dataflows: dict[tuple[object, ...], Dataflow] = field(default_factory=dict)
+    _tables: dict[Run, CostTable] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """`Llama 3.1 8B`."""
+        variant = self.choice.variant
+        if variant is None:
+            return self.program.title
+        if re.fullmatch(r"[\d.]+(x\d+)?[a-z]", variant):
+            variant = variant[:-1] + variant[-1].upper()
+        return f"{self.program.title} {variant}"
+
+    @cached_property
+    def environment(self) -> Environment:
+        """The dims' values, without a phase."""
+        return environment(self.program, self.resolved)
+
+    @cached_property
+    def resolved(self) -> Choice:
+        """The choice with `--free all` spelt out: every dim given as a plain number, save those that an `if` reads."""
+        if not self.free_all:
+            return self.choice
+        plain = {name for name, value in environment(self.program, self.choice).given.items() if _is_plain(value)}
+        return replace(self.choice, free=self.choice.free | (plain - self.read_by_if))
+
+    @cached_property
+    def read_by_if(self) -> frozenset[str]:
+        """The dims that an `if` was decided by, those behind derived ones too."""
+        decided = set()
+        for graph in self.program.graphs:
+            for phase in phases_of(self.program, graph):
+                decided |= self._expand(phase, self.choice).decided
+        given = environment(self.program, self.choice).given
+        names = {found.name for found in decided}
+        open_ = list(names)
+        while open_:
+            value = given.get(open_.pop())
+            if value is None or isinstance(value, Expr):
+                continue
+            for part in walk(value):
+                if isinstance(part, syntax.Name) and part.id not in names:
+                    names.add(part.id)
+                    open_.append(part.id)
+        return frozenset(names)
+
+    def changed(
+        self, sets: Mapping[str, syntax.Expression] | None = None, dtypes: Mapping[str, syntax.TypeName] | None = None,
+    ) -> Compiled:  # fmt: skip
+        """The same spec with other values for dims or dtypes."""
+        choice = replace(
+            self.choice,
+            sets=(*self.choice.sets, *(sets or {}).items()),
+            dtypes=(*self.choice.dtypes, *(dtypes or {}).items()),
+        )
+        return Compiled(self.program, choice, self.name, self.free_all)
+
+    def dataflow(self, run: Run) -> Dataflow:
+        """The expanded graph of a run.
+
+        Raises:
+            SpecError: a phase or graph is unknown, or shapes do not agree.
+        """
+        return self.expand(self._phase(run))
+
+    def expand(self, phase: PhaseSettings) -> Dataflow:
+        """The expanded graph of a phase."""
+        return self._expand(phase, self.resolved)
+
+    def _phase(self, run: Run) -> PhaseSettings:
+        if not self.program.graphs:
+            raise SpecError(
+                Diagnostic("graph", f"`{self.program.source.name}` declares no graph, so there is nothing to cost")
+            )
+        phase = find_phase(self.program, run.phase, run.graph)
+        if run.new_tokens is not None:
+            phase = replace(phase, settings={**phase.settings, "new_tokens": rational(run.new_tokens)})
+        return phase
+
+    def _expand(self, phase: PhaseSettings, choice: Choice) -> Dataflow:
+        key = (phase.graph, phase.name, str(phase.settings.get("new_tokens")), choice.free)
+        found = self._dataflows.get(key)
+        if found is None:
+            report = Report()
+            found = elaborate(self.program, choice, phase, report)
+            report.raise_errors()
+            assert found is not None
+            self._dataflows[key] = found
+        return found
+
+    @property
+    def expanded(self) -> list[Dataflow]:
+        """The graphs that were expanded so far."""
+        return list(self._dataflows.values())
+
+    def table(self, run: Run) -> CostTable:
+        """What a run costs, by operation."""
+        found = self._tables.get(run)
+        if found is None:
+            dataflow = self.dataflow(run)
+            counting = Counting(run.masked, run.fusion)
+            found = self._tables[run] = price(dataflow, run.fidelity, counting, self._elsewhere(dataflow))
+        return found
+
+    def _elsewhere(self, dataflow: Dataflow) -> list[Storage]:
+        """The weights of all graphs, and of phases that take another arm of an `if`."""
+        found: dict[tuple[object, ...], Storage] = {}
+        for graph in self.program.graphs:
+            phases = phases_of(self.program, graph)
+            flows = [dataflow] if graph == dataflow.graph else []
+            if not flows or dataflow.by_phase:
+                for phase in phases:
+                    if flows and not flows[0].by_phase:
+                        break
+                    flows.append(self._expand(phase, self.resolved))
+            for flow in flows:
+                for storage in flow.storages:
+                    if storage.kind is Kind.WEIGHT:
+                        found.setdefault(storage.key, storage)
+        return list(found.values())
+
+
+def phases_of(program: Program, graph: str) -> list[PhaseSettings]:
+    """Every phase that a graph can be run in."""
+    names = [name for name, phase in program.phases.items() if (phase.graph or "forward") == graph]
+    names += [name for name in BUILT_IN_PHASES if name not in names]
+    return [find_phase(program, name, graph) for name in names]
+
+
+def _is_plain(value: syntax.Expression | Expr | None) -> bool:
+    """Whether a dim is given as a plain number, not computed from others."""
+    if value is None or isinstance(value, Expr):
+        return False
+    return not any(isinstance(part, syntax.Name) for part in walk(value))
+
+
+# --- from what the user gives
+
+
+def compile_source(source: Source, name: str | None = None, variant: str | None = None) -> Compiled:
+    """Read and check the names of a spec.
+
+    Raises:
+        SpecError: with all that is independently wrong.
+    """
+    report = Report()
+    program = read_program(source, report)
+    if variant is not None:
+        program.variant(variant)
+    report.raise_errors()
+    return Compiled(program, Choice(variant=variant), name or source.name)
+
+
+def read_program(source: Source, report: Report) -> Program:
+    """Link a spec and resolve its names; where only names are wrong, shapes are looked at too."""
+    program = link(source, report)
+    if program.suspects and report.errors:
+        unchecked = "not checked: shapes, and what depends on the parts that could not be read"
+    else:
+        unchecked = ""
+    resolve(program, report)
+    if report.errors:
+        missing = [d for d in report.errors if d.code in _MENDABLE]
+        if len(missing) == len(report.errors):
+            _expand_anyway(program, report)
+            names = list(dict.fromkeys(_quoted(d.message) for d in missing))
+            unchecked = f"not checked: what follows from {listed(n for n in names if n)}"
+        report.raise_errors(unchecked)
+    return program
+
+
+def _quoted(message: str) -> str:
+    parts = message.split("`")
+    return parts[-2] if len(parts) >= 3 else ""
+
+
+def _expand_anyway(program: Program, report: Report) -> None:
+    """Find what is wrong with shapes beside names that are."""
+    for graph in program.graphs:
+        try:
+            elaborate(program, Choice(), find_phase(program, "decode", graph), report)
+        except SpecError as error:
+            for diagnostic in error.diagnostics:
+                report.add(diagnostic)
+
+
+def compile_spec(argument: str) -> Compiled:
+    """What SPEC on the command line means.
+
+    Raises:
+        SpecError: there is no such spec or variant, or it has faults.
+    """
+    source, variant = find_spec(argument)
+    return compile_source(source, argument, variant)
+
+
+def with_sets(compiled: Compiled, sets: Iterable[str]) -> Compiled:
+    """`--set DIM=EXPR` and `--set dtype.ROLE=TYPE`.
+
+    Raises:
+        SpecError: an assignment cannot be read, or names no dim or role.
+    """
+    dims: dict[str, syntax.Expression] = {}
+    dtypes: dict[str, syntax.TypeName] = {}
+    for text in sets:
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        option = Source("--set", text)
+        if not equals or not value.strip():
+            raise SpecError(
+                Diagnostic("argument", f"--set takes DIM=EXPR, not `{text}`", option.span(0, len(text)))
+            )
+        start = len(text) - len(value)
+        if name.startswith("dtype."):
+            role = name.removeprefix("dtype.")
+            if role not in ROLES:
+                near = nearest(role, ROLES)
+                raise SpecError(
+                    Diagnostic(
+                        "unknown-name", f"there is no role `{role}` of dtypes", option.span(0, len(name)),
+                        facts=(f"the roles are {listed(ROLES)}",), help=f"`{near}` is near" if near else "",
+                    )
+                )  # fmt: skip
+            dtypes[role] = _type_option(option, value, start)
+            continue
+        names = {*compiled.program.dims, *WORKLOAD}
+        if name in WORKLOAD:
+            raise SpecError(
+                Diagnostic(
+                    "argument", f"`{name}` is part of the workload", option.span(0, len(name)),
+                    help=f"--{name.replace('_', '-')} {value.strip()}",
+                )
+            )  # fmt: skip
+        if name not in names:
+            near = nearest(name, names)
+            raise SpecError(
+                Diagnostic(
+                    "unknown-name", f"`{compiled.name}` has no dim `{name}`", option.span(0, len(name)),
+                    facts=() if near else (f"its dims are {listed(compiled.program.dims, 40)}",),
+                    help=f"`{near}` is near" if near else "",
+                )
+            )  # fmt: skip
+        dims[name] = _expression_option(option, value, start, names)
+    return compiled.changed(dims, dtypes) if dims or dtypes else compiled
+
+
+def _expression_option(option: Source, value: str, start: int, names: set[str]) -> syntax.Expression:
+    padded = Source(option.name, " " * start + value)
+    node = parse_expression(padded)
+    for part in walk(node):
+        if isinstance(part, syntax.Name) and part.id not in names:
+            near = nearest(part.id, names)
+            raise SpecError(
+                Diagnostic(
+                    "unknown-name", f"there is no dim `{part.id}`", option.span(part.span.start, part.span.end),
+                    help=f"`{near}` is near" if near else "",
+                )
+            )  # fmt: skip
+    return node
+
+
+def _type_option(option: Source, value: str, start: int) -> syntax.TypeName:
+    text = value.strip()
+    span = option.span(start, start + len(value))
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) bits", text)
+    if match:
+        return syntax.TypeName(text, Fraction(match[1]), span)
+    if dtype(text) is None:
+        near = nearest(text, DTYPE_NAMES)
+        raise SpecError(
+            Diagnostic(
+                "unknown-name", f"there is no dtype `{text}`", span,
+                facts=(f"dtypes are {listed(DTYPE_NAMES, 20)}, or `N bits`",), help=f"`{near}` is near" if near else "",
+            )
+        )  # fmt: skip
+    return syntax.TypeName(text, None, span)
+
+
+def with_free(compiled: Compiled, names: Iterable[str]) -> Compiled:
+    """`--free DIM`, and `--free all`.
+
+    Raises:
+        SpecError: a name is no dim.
+    """
+    names = list(names)
+    known = {*compiled.program.dims}
+    for name in names:
+        if name != "all" and name not in known:
+            near = nearest(name, {*known, "all"})
+            raise SpecError(
+                Diagnostic(
+                    "unknown-name", f"`{compiled.name}` has no dim `{name}` to free",
+                    help=f"`{near}` is near" if near else "",
+                )
+            )  # fmt: skip
+    free = frozenset(name for name in names if name != "all")
+    if not names:
+        return compiled
+    return Compiled(compiled.program, replace(compiled.choice, free=free), compiled.name, "all" in names)
+

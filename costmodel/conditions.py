@@ -1,0 +1,224 @@
+"""Conditions over quantities and dims, as `expect` states them: proved or refuted, never guessed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from sympy import Expr
+
+from costmodel import syntax
+from costmodel.compile import Compiled, Run, one_of
+from costmodel.device import VECTOR, Device, find_device
+from costmodel.figures import Open, figure
+from costmodel.measures import Measure, common_dimension, measure
+from costmodel.names import nearest
+from costmodel.quantities import Quantities
+from costmodel.quantity_names import QUANTITIES
+from costmodel.solve.answer import crossover
+from costmodel.source import Diagnostic, SpecError
+from costmodel.symbols import (
+    WORKLOAD,
+    TooManyTerms,
+    expanded,
+    fraction,
+    is_number,
+    is_zero,
+    put_in,
+    rational,
+    sign,
+    symbol,
+)
+from costmodel.units import BYTES, BYTES_PER_SECOND, FLOP_PER_SECOND, PLAIN, USD_PER_SECOND
+
+_TEXTS = ("phase", "graph", "fidelity", "timing", "masked", "fusion", "device")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Under what a condition's quantities are taken, unless they say otherwise."""
+
+    run: Run = Run()
+    timing: str = "overlap"
+    device: Device | None = None
+    memory_fraction: Fraction = Fraction(1)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Both sides of a condition and whether it holds; None where that cannot be told."""
+
+    left: Measure
+    right: Measure
+    holds: bool | None
+
+
+def evaluate(compiled: Compiled, condition: syntax.Condition, setting: Setting | None = None) -> Outcome:
+    """Both sides of a condition, and whether it holds for all values of the symbols left free.
+
+    Raises:
+        SpecError: the sides are of different dimensions, or a quantity cannot be had.
+    """
+    setting = setting or Setting()
+
+    def lookup(node: syntax.Expression) -> Measure:
+        return _lookup(compiled, node, setting)
+
+    left, right = measure(condition.left, lookup), measure(condition.right, lookup)
+    common_dimension(left, right, condition.left, condition.right)
+    if condition.relation == "~=":
+        return Outcome(left, right, _about(left, right, condition))
+    try:
+        difference = left.value - right.value
+        known = 0 if is_zero(difference) else sign(expanded(difference))
+    except TooManyTerms:
+        known = None
+    if known is None:
+        # different for some values: refuted where equality is claimed, open where an order is
+        holds = {"==": False, "!=": None}.get(condition.relation)
+        return Outcome(left, right, holds)
+    holds = {
+        "==": known == 0, "!=": known != 0, "<": known < 0, "<=": known <= 0, ">": known > 0, ">=": known >= 0,
+    }[condition.relation]  # fmt: skip
+    return Outcome(left, right, holds)
+
+
+def _about(left: Measure, right: Measure, condition: syntax.Condition) -> bool:
+    """`~=`: whether both agree when rounded to the significant digits written."""
+    for written, other, node in ((right, left, condition.right), (left, right, condition.left)):
+        if isinstance(node, syntax.Number | syntax.Quantity):
+            if not is_number(other.value):
+                free = ", ".join(sorted(s.name for s in other.value.free_symbols))
+                raise SpecError(
+                    Diagnostic("open", f"`~=` needs a figure, and {free} has none", condition.span)
+                )
+            unit = fraction(written.value) / node.value if node.value else Fraction(1)
+            return abs(fraction(other.value) - fraction(written.value)) <= _last_place(node.text) * unit / 2
+    raise SpecError(Diagnostic("syntax", "`~=` needs a number as written on one side", condition.span))
+
+
+def _last_place(text: str) -> Fraction:
+    """What one more in the last significant digit written is: 10^7 for 8.03e9; zeros before an exponent do not count."""
+    mantissa, _, exponent = text.replace("_", "").lower().partition("e")
+    place = -len(mantissa.partition(".")[2])
+    digits = mantissa.replace(".", "")
+    if exponent:
+        stripped = digits.rstrip("0") or digits
+        place += len(digits) - len(stripped)
+    return Fraction(10) ** (place + int(exponent or 0))
+
+
+def _lookup(compiled: Compiled, node: syntax.Expression, setting: Setting) -> Measure:
+    match node:
+        case syntax.Name():
+            if node.id in QUANTITIES:
+                return _quantity(compiled, node.id, setting, node)
+            return _dim(compiled, node.id, node)
+        case syntax.Attribute(parts=("dim", name)):
+            return _dim(compiled, name, node)
+        case syntax.Attribute(parts=("device", *fields)):
+            return _of_device(setting, compiled, tuple(fields), node)
+        case syntax.Call() if node.function in QUANTITIES:
+            return _called(compiled, node, setting)
+        case _:
+            raise SpecError(Diagnostic("unknown-name", f"`{node.span.text}` is no quantity", node.span))
+
+
+def _dim(compiled: Compiled, name: str, node: syntax.Expression) -> Measure:
+    if name not in compiled.program.dims and name not in WORKLOAD:
+        near = nearest(name, [*compiled.program.dims, *WORKLOAD])
+        raise SpecError(
+            Diagnostic("unknown-name", f"there is no dim `{name}`", node.span, help=f"`{near}` is near" if near else "")
+        )
+    return Measure(compiled.environment.value(symbol(name)), PLAIN, literal=True)
+
+
+def _of_device(setting: Setting, compiled: Compiled, fields: tuple[str, ...], node: syntax.Expression) -> Measure:
+    device = setting.device
+    if device is None:
+        raise SpecError(Diagnostic("device", f"`{node.span.text}` needs a device", node.span))
+    match fields:
+        case ("memory",):
+            return Measure(device.memory, BYTES)
+        case ("bandwidth",):
+            return Measure(device.bandwidth, BYTES_PER_SECOND)
+        case ("price",) if device.price is not None:
+            return Measure(device.price, USD_PER_SECOND)
+        case ("peak",):
+            return Measure(device.peak(compiled.environment.dtypes["compute"]), FLOP_PER_SECOND)
+        case ("peak", kind) if kind in device.peaks or kind == VECTOR:
+            return Measure(device.peak(kind), FLOP_PER_SECOND)
+    near = nearest(fields[0], ("memory", "bandwidth", "peak", "price"))
+    raise SpecError(
+        Diagnostic(
+            "unknown-name", f"device `{device.name}` states no `{'.'.join(fields)}`", node.span,
+            help=f"`{near}` is near" if near else "",
+        )
+    )  # fmt: skip
+
+
+def _called(compiled: Compiled, node: syntax.Call, setting: Setting) -> Measure:
+    """A quantity with arguments of its own: `flops(phase="decode", batch_size=1)`."""
+    texts: dict[str, str] = {}
+    sets: dict[str, syntax.Expression] = {}
+    put: dict[str, Expr] = {}
+    fields: dict[str, Fraction] = {}
+    for argument in node.arguments:
+        name, value = argument.name, argument.value
+        assert name is not None
+        if name in _TEXTS:
+            if not isinstance(value, syntax.Text):
+                raise SpecError(Diagnostic("type", f'`{name}` is given as a string: {name}="…"', value.span))
+            texts[name] = value.value
+        elif name in ("memory_fraction", "count", *WORKLOAD):
+            found = measure(value, lambda inner: _lookup(compiled, inner, setting)).value
+            if name in ("batch_size", "seq_len"):
+                put[name] = found
+            elif is_number(found):
+                fields[name] = fraction(found)
+            else:
+                raise SpecError(Diagnostic("open", f"`{name}` needs a figure here", value.span))
+        else:
+            sets[name] = value
+    run = setting.run
+    if "graph" in texts and "phase" not in texts:
+        run = replace(run, phase="decode")
+    run = replace(run, **{k: v for k, v in texts.items() if k in ("phase", "graph", "fidelity", "masked", "fusion")})
+    if "new_tokens" in fields:
+        run = replace(run, new_tokens=int(fields["new_tokens"]))
+    device = find_device(texts["device"], compiled.program) if "device" in texts else setting.device
+    if device is not None and "count" in fields:
+        device = device.times(int(fields["count"]))
+    timing = one_of("timing", texts.get("timing", setting.timing), ("overlap", "serial", "per_op"))
+    changed = compiled.changed(sets) if sets else compiled
+    inner = Setting(run, timing, device, fields.get("memory_fraction", setting.memory_fraction))
+    return _quantity(changed, node.function, inner, node, {symbol(n): v for n, v in put.items()})
+
+
+def _quantity(
+    compiled: Compiled, name: str, setting: Setting, node: syntax.Expression, put: dict[Expr, Expr] | None = None
+) -> Measure:
+    quantities = Quantities(compiled.table(setting.run), setting.device, setting.timing, setting.memory_fraction)
+    if QUANTITIES[name].device and setting.device is None:
+        raise SpecError(
+            Diagnostic("device", f"`{name}` needs a device", node.span, help=f'{name}(device="h100-sxm")')
+        )
+    put = put or {}
+    if name == "crossover":
+        point = {s: fraction(v) for s, v in put.items() if is_number(v)}
+        value = crossover(quantities, point).batch_size.value
+        if value is None:
+            raise SpecError(Diagnostic("open", "`crossover` has no value here: it depends on seq_len", node.span))
+        return Measure(rational(Fraction(value)), PLAIN)
+    expr = quantities.expr(name)
+    if expr is None:
+        raise SpecError(Diagnostic("open", f"`{name}` has no closed form here", node.span))
+    expr = put_in(expr, put)
+    if not expr.free_symbols:
+        try:
+            value = figure(expr, {})
+            if isinstance(value, Fraction):
+                expr = rational(value)
+        except (Open, ZeroDivisionError):
+            pass
+    return Measure(expr, QUANTITIES[name].dimension)

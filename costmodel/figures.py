@@ -1,0 +1,127 @@
+"""Figures: the value of an expression at a point, exactly where that can be held, else to 60 digits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from math import ceil as ceil_of
+from math import floor as floor_of
+
+import mpmath
+from sympy import Add, Expr, Integer, Max, Min, Mod, Mul, Pow, Rational, Symbol, ceiling, floor
+
+from costmodel.symbols import fraction
+
+Figure = Fraction | mpmath.mpf
+_EXACT_BITS = 1 << 20
+_DIGITS = 60
+
+
+class Open(Exception):
+    """An expression has no value: a symbol in it is free."""
+
+    def __init__(self, symbol: Symbol) -> None:
+        super().__init__(symbol.name)
+        self.symbol = symbol
+
+
+def figure(expr: Expr, values: Mapping[Symbol, Fraction]) -> Figure:
+    """The value of an expression with these figures put in.
+
+    Exact, save that a power of more than 2^20 bits is held to 60 digits.
+
+    Raises:
+        Open: a symbol has no figure.
+    """
+    with mpmath.workdps(_DIGITS):
+        return _figure(expr, values)
+
+
+def _figure(expr: Expr, values: Mapping[Symbol, Fraction]) -> Figure:
+    if isinstance(expr, Rational):
+        return fraction(expr)
+    if isinstance(expr, Symbol):
+        if expr not in values:
+            raise Open(expr)
+        return values[expr]
+    if isinstance(expr, Pow):
+        return _power(_figure(expr.base, values), _figure(expr.exp, values))
+    arguments = [_figure(argument, values) for argument in expr.args]
+    if isinstance(expr, Add):
+        return _sum(arguments)
+    if isinstance(expr, Mul):
+        result: Figure = Fraction(1)
+        for argument in arguments:
+            result = _times(result, argument)
+        return result
+    if isinstance(expr, Max):
+        return max(arguments, key=comparable)
+    if isinstance(expr, Min):
+        return min(arguments, key=comparable)
+    if isinstance(expr, ceiling):
+        return Fraction(ceil_of(arguments[0]))
+    if isinstance(expr, floor):
+        return Fraction(floor_of(arguments[0]))
+    if isinstance(expr, Mod):
+        a, b = arguments
+        return a - b * floor_of(a / b)
+    # LambertW and the like: irrational in any case
+    return mpmath.mpmathify(expr.xreplace({s: Rational(v.numerator, v.denominator) for s, v in values.items()}).evalf(_DIGITS))
+
+
+def comparable(value: Figure) -> Fraction:
+    """A figure as a fraction, so that it can be held against another exactly."""
+    return value if isinstance(value, Fraction) else Fraction(*_ratio(value))
+
+
+def _ratio(value: mpmath.mpf) -> tuple[int, int]:
+    sign, mantissa, exponent, _ = value._mpf_
+    mantissa = -int(mantissa) if sign else int(mantissa)
+    return (mantissa << exponent, 1) if exponent >= 0 else (mantissa, 1 << -exponent)
+
+
+def _mpf(value: Figure) -> mpmath.mpf:
+    return mpmath.mpf(value.numerator) / value.denominator if isinstance(value, Fraction) else value
+
+
+def _sum(values: list[Figure]) -> Figure:
+    if all(isinstance(value, Fraction) for value in values):
+        return sum(values, Fraction(0))
+    return mpmath.fsum([_mpf(value) for value in values])
+
+
+def _times(a: Figure, b: Figure) -> Figure:
+    if isinstance(a, Fraction) and isinstance(b, Fraction):
+        return a * b
+    return _mpf(a) * _mpf(b)
+
+
+def _power(base: Figure, exponent: Figure) -> Figure:
+    if isinstance(base, Fraction) and isinstance(exponent, Fraction) and exponent.denominator == 1:
+        size = max(base.numerator.bit_length(), base.denominator.bit_length())
+        if size * abs(exponent.numerator) <= _EXACT_BITS or base in (0, 1):
+            return base**exponent.numerator
+    return _mpf(base) ** _mpf(exponent)
+
+
+def as_float(value: Figure) -> float:
+    """The nearest float; infinite where it is beyond all floats."""
+    try:
+        return value.numerator / value.denominator if isinstance(value, Fraction) else float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
+def as_json(value: Figure | None) -> int | float | None:
+    """A JSON number: an integer where it is whole, whatever its size; never NaN or Infinity."""
+    if value is None:
+        return None
+    if isinstance(value, Fraction) and value.denominator == 1:
+        return value.numerator
+    nearest = as_float(value)
+    return nearest if abs(nearest) != float("inf") else None
+
+
+def as_figure(value: int | Fraction | Integer | Rational) -> Fraction:
+    """A number from outside as a figure."""
+    return Fraction(value) if isinstance(value, int | Fraction) else fraction(value)

@@ -1,0 +1,158 @@
+"""Files: the shipped specs and the user's, read safely; a spec from the net reads nothing outside its roots."""
+
+from __future__ import annotations
+
+import os
+import stat
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+
+from costmodel.names import listed, nearest
+from costmodel.source import Diagnostic, Source, Span, SpecError
+
+MOST_BYTES = 16_000_000
+SHIPPED = "specs"
+
+
+@lru_cache(maxsize=1)
+def shipped_root() -> Path:
+    """The folder of the shipped specs."""
+    return Path(str(resources.files("costmodel.specs")))
+
+
+@lru_cache(maxsize=None)
+def shipped(kind: str) -> dict[str, Path]:
+    """The shipped files of a kind (`models`, `devices`, `blocks`) by name."""
+    return {path.stem: path for path in sorted((shipped_root() / kind).glob("*.arch"))}
+
+
+def shown_path(path: Path) -> str:
+    """How a file is named to the user: a shipped one by its place among the specs."""
+    try:
+        return f"{SHIPPED}/{path.relative_to(shipped_root()).as_posix()}"
+    except ValueError:
+        return str(path)
+
+
+def read(path: Path, span: Span | None = None) -> Source:
+    """Read a spec: a regular file of at most 16 MB, in UTF-8.
+
+    Raises:
+        SpecError: it is not there, no such file, too large, or no text.
+    """
+    name = shown_path(path)
+
+    def refuse(why: str, code: str = "file") -> SpecError:
+        return SpecError(Diagnostic(code, f"{name}: {why}", span))
+
+    try:
+        # not to wait for the other end of a FIFO
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    except OSError as error:
+        raise refuse((error.strerror or "cannot be read").lower()) from None
+    except ValueError:
+        raise refuse("no name of a file") from None
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise refuse("not a regular file")
+        if status.st_size > MOST_BYTES:
+            raise refuse(f"{status.st_size:,} bytes, more than the {MOST_BYTES:,} that a spec may have", "limit")
+        try:
+            data = file.read(MOST_BYTES + 1)
+        except OSError as error:
+            raise refuse((error.strerror or "cannot be read").lower()) from None
+    if len(data) > MOST_BYTES:
+        raise refuse(f"more than the {MOST_BYTES:,} bytes that a spec may have", "limit")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise refuse(f"not a text in UTF-8: byte {error.start:,} is 0x{data[error.start]:02x}") from None
+    if "\0" in text:
+        raise refuse(f"not a text: byte {text.index(chr(0)):,} is zero")
+    return Source(name, text, str(path))
+
+
+def find_spec(argument: str) -> tuple[Source, str | None]:
+    """What SPEC on the command line means: a source, and the variant behind `:`.
+
+    A path, or the name of a shipped spec.
+
+    Raises:
+        SpecError: there is no such spec, or it cannot be read.
+    """
+    path, variant = Path(argument), None
+    if not _is_file(path):
+        base, colon, behind = argument.rpartition(":")
+        if colon and base:
+            path, variant = Path(base), behind
+    name = str(path) if variant is None else argument.rpartition(":")[0]
+    if name in shipped("models") and not _is_file(path):
+        return read(shipped("models")[name]), variant
+    if path.suffix == ".json":
+        raise SpecError(
+            Diagnostic(
+                "file",
+                f"{name}: a config.json cannot be read yet",
+                facts=("this version reads specs; shipped are " + listed(shipped("models")),),
+            )
+        )
+    if path.suffix == ".arch" or os.sep in name or path.exists():
+        return read(path), variant
+    near = nearest(name, shipped("models"))
+    raise SpecError(
+        Diagnostic(
+            "unknown-name",
+            f"there is no spec `{name}`: no file of that name, and none of the shipped ones",
+            facts=(f"shipped are {listed(shipped('models'), 40)}",),
+            help=f"`{near}` is near" if near else "",
+        )
+    )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def find_used(using: Source, root: Path, wanted: str, span: Span) -> Path:
+    """The file that `use "wanted"` means: relative to the using file, then to the shipped specs.
+
+    Raises:
+        SpecError: the path is absolute, leaves those roots, also by a symbolic link, or there is no such file.
+    """
+
+    def refuse(why: str, help: str = "") -> SpecError:
+        return SpecError(Diagnostic("use", f"`use` cannot take `{wanted}`: {why}", span, help=help))
+
+    if not wanted:
+        raise refuse("it is empty")
+    if os.path.isabs(wanted) or wanted.startswith("~") or "\\" in wanted or "\0" in wanted:
+        raise refuse("an absolute path; a path is relative to the file, then to the shipped specs")
+    outside = False
+    places = [(shipped_root(), shipped_root())]
+    if using.origin is not None:
+        places.insert(0, (Path(using.origin).parent, root))
+    for folder, limit in places:
+        path = Path(os.path.normpath(folder / wanted))
+        if not _inside(path, limit) or not _inside(Path(os.path.realpath(path)), Path(os.path.realpath(limit))):
+            outside = outside or path.exists() or not _inside(path, limit)
+            continue
+        if path.exists():
+            return path
+    if outside:
+        raise refuse("it leaves the folder of the spec")
+    names = {f"blocks/{name}.arch": path for name, path in shipped("blocks").items()}
+    near = nearest(wanted, names)
+    raise refuse("there is no such file", f"`{near}` is near" if near else "")
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    try:
+        path.absolute().relative_to(folder.absolute())
+    except ValueError:
+        return False
+    return True

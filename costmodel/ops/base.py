@@ -1,0 +1,186 @@
+"""What an operation is: a class whose fields are its parameters and whose methods are its datasheet.
+
+To add an operation, write one class with a `keyword`; that registers it. Its docstring is its reference entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from functools import lru_cache
+from typing import Any, ClassVar, NoReturn, Protocol
+
+from sympy import Expr, Symbol
+
+from costmodel.dtypes import DType
+from costmodel.symbols import ONE, ZERO, product
+from costmodel.tensors import Kind, Shape, Tensor, View
+
+
+class Mismatch(Exception):
+    """Arguments do not fit an operation; `places` are parameters, each with what is to be said of it."""
+
+    def __init__(self, message: str, *places: tuple[str, str], code: str = "shape", facts: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.message, self.places, self.code, self.facts = message, places, code, tuple(facts)
+
+
+class Shaping(Protocol):
+    """What an operation may ask of the model that it is put into."""
+
+    def agree(self, a: Expr, b: Expr) -> bool:
+        """Whether two axes are of the same size with the dims' values put in."""
+
+    def value(self, expr: Expr) -> Expr:
+        """An expression with the dims' values put in."""
+
+    def shown(self, expr: Expr) -> str:
+        """An axis for a message: `hidden_size, 4,096`."""
+
+    def activation(self, shape: Shape) -> Tensor:
+        """A new tensor that lives within the pass."""
+
+    def weight(self, name: str, shape: Shape) -> Tensor:
+        """A parameter of the operation's own."""
+
+    def keeps(self, kind: Kind, name: str, shape: Shape, dtype: DType | None, window: Expr | None = None) -> Tensor:
+        """Memory that a sequence keeps between passes."""
+
+    def view(self, x: Tensor, shape: Shape, low: Expr | None = None, high: Expr | None = None, axis: int = -1) -> Tensor:
+        """The same storage under another shape, or positions `low` to `high` of one axis of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """How FLOPs and traffic are counted: `masked` is `full` or `exact`, `fusion` is `elementwise` or `none`.
+
+    `settings` are the phase's, so that a closed form can be the one of its case (one new token, or all of them).
+    """
+
+    masked: str = "full"
+    fusion: str = "elementwise"
+    settings: Mapping[Symbol, Expr] = field(default_factory=dict)
+
+
+def parameter(kind: str, default: Any = MISSING, doc: str = "") -> Any:
+    """A parameter of an operation.
+
+    Kinds: `tensor`; `dim`, a number or an expression in dims; `flag`; `dtype`; `text`; `dims`, a list of dims;
+    `tensor or flag`.
+    """
+    return field(default=default, metadata={"kind": kind, "doc": doc})
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    name: str
+    kind: str
+    required: bool
+    default: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One operation in its place. Subclasses declare their parameters as fields made by `parameter`."""
+
+    keyword: ClassVar[str] = ""
+    moves: ClassVar[bool] = False
+    """Whether its activations go through memory even where elementwise work is fused."""
+    is_view: ClassVar[bool] = False
+    """Whether it only gives another shape to what lies in memory already."""
+
+    def __init_subclass__(cls, keyword: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if keyword:
+            cls.keyword = keyword
+            OPERATIONS[keyword] = cls
+
+    @classmethod
+    @lru_cache(maxsize=None)
+    def parameters(cls) -> tuple[Parameter, ...]:
+        return tuple(
+            Parameter(f.name, f.metadata["kind"], f.default is MISSING, None if f.default is MISSING else f.default)
+            for f in fields(cls)
+            if "kind" in f.metadata
+        )
+
+    @property
+    def operands(self) -> tuple[tuple[str, Tensor], ...]:
+        """The tensors among the arguments, by parameter."""
+        found = ((p.name, getattr(self, p.name)) for p in self.parameters())
+        return tuple((name, value) for name, value in found if isinstance(value, Tensor))
+
+    def infer(self, model: Shaping) -> Tensor | tuple[Tensor, ...]:
+        """The result; checks the arguments' shapes.
+
+        Raises:
+            Mismatch: they do not fit.
+        """
+        raise NotImplementedError
+
+    def matmul_flops(self, result: Tensor, counting: Counting) -> Expr:  # noqa: ARG002
+        """FLOPs on the matrix units, one multiply and one add being 2."""
+        return ZERO
+
+    def vector_flops(self, result: Tensor, counting: Counting) -> Expr:  # noqa: ARG002
+        """FLOPs on the vector units."""
+        return ZERO
+
+    def unfused_bytes(self, result: Tensor) -> Expr:  # noqa: ARG002
+        """Activation elements moved beside its operands and result where nothing is fused."""
+        return ZERO
+
+    def elements_read(self, name: str, tensor: Tensor) -> Expr | None:  # noqa: ARG002
+        """How many elements of an operand it reads, where that is not all of them."""
+        return None
+
+    def cache_window(self, name: str) -> Expr | None:  # noqa: ARG002
+        """The window of positions that it reads of a cache given as this operand; None: the whole."""
+        return None
+
+
+OPERATIONS: dict[str, type[Operation]] = {}
+
+
+def fail(message: str, *places: tuple[str, str], code: str = "shape", facts: Sequence[str] = ()) -> NoReturn:
+    raise Mismatch(message, *places, code=code, facts=facts)
+
+
+def broadcast(model: Shaping, first: tuple[str, Shape], second: tuple[str, Shape], keyword: str) -> Shape:
+    """The shape of an elementwise operation, by NumPy's rule: axes agree from the right, or one of them is 1."""
+    (name_a, a), (name_b, b) = first, second
+    longest = max(len(a), len(b))
+    left = (ONE,) * (longest - len(a)) + a
+    right = (ONE,) * (longest - len(b)) + b
+    shape = []
+    for i, (x, y) in enumerate(zip(left, right, strict=True)):
+        if model.agree(x, y):
+            shape.append(x)
+        elif model.value(x) == 1:
+            shape.append(y)
+        elif model.value(y) == 1:
+            shape.append(x)
+        else:
+            axis_a, axis_b = i - longest + len(a), i - longest + len(b)
+            fail(
+                f"`{keyword}` takes axes of different size: {figure(model, x)} and {figure(model, y)}",
+                (name_a, f"axis {axis_a} is {model.shown(x)}"),
+                (name_b, f"axis {axis_b} is {model.shown(y)}"),
+            )
+    return tuple(shape)
+
+
+def figure(model: Shaping, axis: Expr) -> str:
+    """An axis as a bare figure for the first line of a message."""
+    value = model.value(axis)
+    return f"{int(value):,}" if value.is_Integer else str(value)
+
+
+def axes_of(shape: Shape) -> Expr:
+    return product(shape)
+
+
+__all__ = [
+    "OPERATIONS", "Counting", "DType", "Kind", "Mismatch", "Operation", "Parameter", "Shape", "Shaping", "Tensor",
+    "View", "axes_of", "broadcast", "fail", "figure", "parameter",
+]  # fmt: skip

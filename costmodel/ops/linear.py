@@ -1,0 +1,207 @@
+"""Operations whose work is multiply-adds over weights: matmul, einsum, conv1d; and lookup, which only reads."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from sympy import Expr
+
+from costmodel.ops.base import Counting, Kind, Operation, Shaping, Tensor, axes_of, fail, figure, parameter
+from costmodel.symbols import ONE, product, rational
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matmul(Operation, keyword="matmul"):
+    """`matmul(x, W)`: x's last axes, which are W's in-axes, become W's out-axes.
+
+    matmul_flops = 2 · |x| · ∏ out-axes: a multiply and an add for each element of x and each output.
+    W is a weight with an arrow; `W.T` swaps its sides.
+
+    Example:
+        `q = matmul(x, Wq)` with x[b, t, d] and `weight Wq[d -> h, e]` gives [b, t, h, e] for 2·b·t·d·h·e FLOPs.
+    """
+
+    x: Tensor = parameter("tensor", doc="[..., in]")
+    W: Tensor = parameter("tensor", doc="a weight with an arrow, [in -> out]")
+    moves = True
+
+    def infer(self, model: Shaping) -> Tensor:
+        x, weight = self.x, self.W
+        if weight.inputs is None:
+            what = "has no arrow" if weight.kind is Kind.WEIGHT else "is no weight"
+            fail(
+                f"`matmul` contracts the axes before a weight's arrow, and its second argument {what}",
+                ("W", "no arrow here"),
+                facts=("declare `weight W[in -> out]`, or write an `einsum` for two activations",),
+            )
+        ins = weight.shape[: weight.inputs]
+        if len(x.shape) < len(ins):
+            fail(
+                f"`matmul` contracts {len(ins)} axes, and its first argument has {len(x.shape)}",
+                ("x", f"{len(x.shape)} axes"),
+                ("W", f"{len(ins)} axes before the arrow"),
+            )
+        offset = len(x.shape) - len(ins)
+        for i, axis in enumerate(ins):
+            if not model.agree(x.shape[offset + i], axis):
+                fail(
+                    f"`matmul` contracts axes of different size: {figure(model, x.shape[offset + i])}"
+                    f" and {figure(model, axis)}",
+                    ("x", f"axis {offset + i} is {model.shown(x.shape[offset + i])}"),
+                    ("W", f"axis {i} is {model.shown(axis)}"),
+                )
+        return model.activation(x.shape[:offset] + weight.shape[weight.inputs :])
+
+    def matmul_flops(self, result: Tensor, counting: Counting) -> Expr:
+        assert self.W.inputs is not None
+        return product((rational(2), *self.x.shape, *self.W.shape[self.W.inputs :]))
+
+
+_EINSUM = re.compile(r"\s*([\w\s]+?)\s*,\s*([\w\s]+?)\s*->\s*([\w\s]*?)\s*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Einsum(Operation, keyword="einsum"):
+    """`einsum("b t h d, c h d -> b t h c", x, y)`: a product of two tensors, summed over the axes not in the result.
+
+    matmul_flops = 2 · ∏ of all distinct axes. Each operand is an activation or a weight; a weight's axes are those
+    before its arrow, then those behind it.
+
+    Example:
+        `einsum("b t h n, c h n -> b t h c", q, Wk_up)` folds an up-projection into the queries.
+    """
+
+    pattern: str = parameter("text", doc="axes by name, two operands")
+    x: Tensor = parameter("tensor")
+    y: Tensor = parameter("tensor")
+    moves = True
+
+    def _axes(self) -> tuple[list[str], list[str], list[str]]:
+        match = _EINSUM.fullmatch(self.pattern)
+        if match is None:
+            fail(
+                "`einsum` needs two operands and a result: `a b, b c -> a c`",
+                ("pattern", "not of that form"),
+                code="argument",
+            )
+        left, right, out = (part.split() for part in match.groups())
+        return left, right, out
+
+    def infer(self, model: Shaping) -> Tensor:
+        left, right, out = self._axes()
+        sizes: dict[str, Expr] = {}
+        where: dict[str, tuple[str, int]] = {}
+        for name, axes, tensor in (("x", left, self.x), ("y", right, self.y)):
+            if len(axes) != len(tensor.shape):
+                fail(
+                    f"`einsum` names {len(axes)} axes of an operand that has {len(tensor.shape)}",
+                    (name, f"{len(tensor.shape)} axes"),
+                    ("pattern", f"`{' '.join(axes)}`"),
+                )
+            if len(set(axes)) != len(axes):
+                fail(
+                    "`einsum` names an axis twice in one operand, which would be a diagonal",
+                    ("pattern", f"`{' '.join(axes)}`"),
+                    code="argument",
+                )
+            for i, (axis, size) in enumerate(zip(axes, tensor.shape, strict=True)):
+                if axis in sizes and not model.agree(sizes[axis], size):
+                    first, at = where[axis]
+                    fail(
+                        f"`einsum` takes axis `{axis}` in two sizes: {figure(model, sizes[axis])}"
+                        f" and {figure(model, size)}",
+                        (first, f"axis {at} is {model.shown(sizes[axis])}"),
+                        (name, f"axis {i} is {model.shown(size)}"),
+                    )
+                if axis not in sizes:
+                    sizes[axis], where[axis] = size, (name, i)
+        for axis in out:
+            if axis not in sizes:
+                fail(f"`einsum` gives an axis `{axis}` that no operand has", ("pattern", "here"), code="argument")
+        if len(set(out)) != len(out):
+            fail("`einsum` names an axis twice in its result", ("pattern", "here"), code="argument")
+        return model.activation(tuple(sizes[axis] for axis in out))
+
+    def matmul_flops(self, result: Tensor, counting: Counting) -> Expr:
+        left, right, _ = self._axes()
+        sizes = dict(zip(left, self.x.shape, strict=True)) | dict(zip(right, self.y.shape, strict=True))
+        return product((rational(2), *sizes.values()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv1d(Operation, keyword="conv1d"):
+    """`conv1d(x, kernel=k, out=n, stride=1, groups=1, bias=false, causal=false)`: x[b, t, in] to [b, t/stride, n].
+
+    matmul_flops = 2 · b · t/stride · k · in · n / groups. It owns its weight, k · in/groups · n, and with `bias=true`
+    n more. `causal=true` keeps a state of k-1 columns, of the dtype of `cache` unless `dtype` says otherwise.
+
+    Example:
+        `conv1d(mel, kernel=3, out=d_model, stride=2)`
+    """
+
+    x: Tensor = parameter("tensor", doc="[b, t, in]")
+    kernel: Expr = parameter("dim")
+    out: Expr = parameter("dim")
+    stride: Expr = parameter("dim", ONE)
+    groups: Expr = parameter("dim", ONE)
+    bias: bool = parameter("flag", False)
+    causal: bool = parameter("flag", False)
+    dtype: object = parameter("dtype", None)
+    moves = True
+
+    def infer(self, model: Shaping) -> Tensor:
+        if len(self.x.shape) != 3:
+            fail(f"`conv1d` takes [batch, time, channels], not {len(self.x.shape)} axes", ("x", "this"))
+        batch, time, channels = self.x.shape
+        for name, size in (("in", channels), ("out", self.out)):
+            ratio = model.value(size / self.groups)
+            if ratio.is_number and not ratio.is_Integer:
+                fail(
+                    f"`conv1d` cannot divide {figure(model, size)} {name} channels into"
+                    f" {figure(model, self.groups)} groups",
+                    ("groups", f"{figure(model, self.groups)} groups"),
+                )
+        model.weight("kernel", (self.kernel, channels / self.groups, self.out))
+        if self.bias:
+            model.weight("bias", (self.out,))
+        if self.causal and model.value(self.kernel) != 1:
+            model.keeps(Kind.STATE, "columns", (batch, self.kernel - 1, channels), self.dtype)  # type: ignore[arg-type]
+        return model.activation((batch, time / self.stride, self.out))
+
+    def matmul_flops(self, result: Tensor, counting: Counting) -> Expr:
+        batch, time, channels = self.x.shape
+        return product((rational(2), batch, time / self.stride, self.kernel, channels, self.out, 1 / self.groups))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lookup(Operation, keyword="lookup"):
+    """`lookup(ids, table)`: for each id a row of the table; ids' axes, then the row's. No FLOPs.
+
+    At fidelity `cache` the table counts whole, as every weight that a pass uses; at `traffic` only the rows read.
+
+    Example:
+        `x = lookup(tokens, embedding)` with `weight embedding[vocab_size -> hidden_size]`
+    """
+
+    ids: Tensor = parameter("tensor")
+    table: Tensor = parameter("tensor", doc="[rows -> row]")
+    moves = True
+
+    def infer(self, model: Shaping) -> Tensor:
+        if self.table.inputs not in (None, 1):
+            fail(
+                "`lookup` takes a table of one axis of rows before its arrow",
+                ("table", f"{self.table.inputs} axes before the arrow"),
+            )
+        return model.activation(self.ids.shape + self.table.shape[1:])
+
+    def elements_read(self, name: str, tensor: Tensor) -> Expr | None:
+        return self.ids.elements * axes_of(tensor.shape[1:]) if name == "table" else None
+
+
+def transposed(weight: Tensor) -> Tensor:
+    """`W.T`: the two sides of the arrow swapped; the storage is the same."""
+    assert weight.inputs is not None
+    ins, outs = weight.shape[: weight.inputs], weight.shape[weight.inputs :]
+    return replace(weight, shape=outs + ins, inputs=len(outs))

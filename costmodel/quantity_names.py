@@ -1,0 +1,42 @@
+"""The quantities that conditions, `--of` and answers may name: what each is, in which dimension, from what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from costmodel.units import BYTES, FLOP, FLOP_PER_BYTE, PER_SECOND, PLAIN, SECONDS, USD, Dimension
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A quantity's dimension, letter in formulas, and meaning. `device` says whether it needs one."""
+
+    dimension: Dimension
+    letter: str
+    meaning: str
+    device: bool = False
+
+
+QUANTITIES: dict[str, Quantity] = {
+    "params": Quantity(PLAIN, "N", "parameters stored, of all graphs, each weight once"),
+    "active_params": Quantity(PLAIN, "A", "params with the weights of experts counted top_k times instead of all"),
+    "flops": Quantity(FLOP, "C", "FLOPs of a pass, as the fidelity counts them"),
+    "matmul_flops": Quantity(FLOP, "C_m", "FLOPs of a pass on the matrix units"),
+    "vector_flops": Quantity(FLOP, "C_v", "FLOPs of a pass on the vector units"),
+    "bytes": Quantity(BYTES, "M", "bytes moved in a pass, as the fidelity counts them"),
+    "intensity": Quantity(FLOP_PER_BYTE, "I", "flops / bytes"),
+    "weight_memory": Quantity(BYTES, "M_w", "bytes of the stored weights, of all graphs"),
+    "cache_memory": Quantity(BYTES, "M_c", "bytes of caches, states and kept values"),
+    "activation_memory": Quantity(BYTES, "M_a", "bytes of the activations alive at once, at their peak"),
+    "memory": Quantity(BYTES, "M_t", "weight_memory + cache_memory; at fidelity traffic + activation_memory"),
+    "ridge": Quantity(FLOP_PER_BYTE, "R", "peak / bandwidth of the device", device=True),
+    "compute_time": Quantity(SECONDS, "T_c", "FLOPs over the peak, each kind over its own: a floor", device=True),
+    "memory_time": Quantity(SECONDS, "T_m", "bytes / bandwidth: a floor", device=True),
+    "latency": Quantity(SECONDS, "T", "time of a pass by the timing: a floor", device=True),
+    "throughput": Quantity(PER_SECOND, "X", "batch_size · new_tokens / latency: a ceiling", device=True),
+    "cost_per_million_tokens": Quantity(USD, "K", "price / throughput, for 10^6 tokens", device=True),
+    "crossover": Quantity(PLAIN, "b^*", "batch size from which a pass is compute-bound", device=True),
+    "max_batch_size": Quantity(PLAIN, "B", "largest batch size that fits in memory", device=True),
+}
+
+CONDITION_ARGUMENTS = ("phase", "graph", "fidelity", "timing", "masked", "fusion", "device", "memory_fraction", "count")

@@ -1,0 +1,64 @@
+"""The machine form that answers share: `expr` is SymPy's own string, exact; `value` a JSON number or null."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+from sympy import Expr, Symbol
+from sympy.logic.boolalg import Boolean
+
+from costmodel.costs import CostTable
+from costmodel.figures import Figure, Open, as_json, figure
+from costmodel.render.latex import Symbols, latex
+from costmodel.symbols import batch_size, is_number, new_tokens, seq_len
+
+
+def shown_expr(expr: Expr | Boolean | None) -> str | None:
+    return None if expr is None else str(expr)
+
+
+def formula(expr: Expr | Boolean | None, symbols: Symbols) -> dict[str, Any]:
+    """`{"expr", "latex"}`."""
+    return {"expr": shown_expr(expr), "latex": None if expr is None else latex(expr, symbols)}
+
+
+def valued(value: Figure | int | None, expr: Expr | None, symbols: Symbols) -> dict[str, Any]:
+    """`{"value", "expr", "latex"}`."""
+    number = Fraction(value) if isinstance(value, int) else value
+    return {"value": as_json(number), **formula(expr, symbols)}
+
+
+def workload_dims(table: CostTable, point: Mapping[Symbol, Fraction]) -> dict[str, Any]:
+    """The workload's dims that have a figure."""
+    found: dict[str, Any] = {s.name: as_json(point[s]) for s in (batch_size, seq_len) if s in point}
+    try:
+        found["new_tokens"] = as_json(figure(table.put_in(new_tokens), point))
+    except Open:
+        pass
+    return found
+
+
+def all_dims(table: CostTable, point: Mapping[Symbol, Fraction]) -> dict[str, Any]:
+    """The workload's dims and the model's; a free one is null."""
+    dims = workload_dims(table, point)
+    for name, value in table.dataflow.environment.figures().items():
+        try:
+            dims[name] = as_json(figure(value, point)) if not is_number(value) else int(value)
+        except Open:
+            dims[name] = None
+    return dims
+
+
+def header(spec: str, table: CostTable, device: str | None = None, timing: str | None = None) -> dict[str, Any]:
+    """What every answer begins with."""
+    found: dict[str, Any] = {"spec": spec}
+    if device is not None:
+        found["device"] = device
+    found |= {"phase": table.dataflow.phase, "fidelity": table.fidelity}
+    if timing is not None:
+        found["timing"] = timing
+    if table.dataflow.graph != "forward":
+        found["graph"] = table.dataflow.graph
+    return found

@@ -1,0 +1,92 @@
+"""`check`: what holds, what fails, what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.text import Text
+
+from costmodel import syntax
+from costmodel.check import CheckResult, ExpectResult
+from costmodel.render.diagnostics import as_json, visible
+from costmodel.render.page import Page
+
+
+def checks_json(results: Iterable[CheckResult]) -> list[dict[str, Any]]:
+    return [
+        {
+            "spec": result.spec,
+            "ok": result.ok,
+            "errors": [as_json(d) for d in result.errors],
+            "warnings": [as_json(d) for d in result.warnings],
+            "expects": [
+                {
+                    "line": e.expect.span.line, "variant": e.variant, "text": _said(e.expect), "ok": e.ok, "left": e.left,
+                    "right": e.right,
+                }
+                for e in result.expects
+            ],
+        }
+        for result in results
+    ]  # fmt: skip
+
+
+def checks_page(results: list[CheckResult], width: int) -> Page:
+    """A line a spec, the expects of those that hold beneath it."""
+    page = Page(width)
+    page.text("")
+    longest = max(len(r.spec) for r in results)
+    for result in results:
+        word, style = ("ok", "green") if result.ok else ("FAILED", "red") if not result.errors else ("ERROR", "red")
+        page.table([(word.ljust(6), result.spec.ljust(longest), _summary(result))], "lll", indent=0, expand=2, styles=[style])
+        rows = list(_held(result))
+        if rows and len(results) == 1:
+            page.space()
+            page.table(rows, "ll", indent=6, expand=1)
+    if len(results) > 1:
+        good = sum(result.ok for result in results)
+        page.space()
+        bad = len(results) - good
+        page.text(f"{len(results)} specs checked: {good} ok" + (f", {bad} failed" if bad else ""))
+    return page
+
+
+def _summary(result: CheckResult) -> str:
+    if result.errors:
+        return f"{len(result.errors)} error{'s' if len(result.errors) != 1 else ''}"
+    stated = {id(e.expect) for e in result.expects}
+    failed = {id(e.expect) for e in result.expects if not e.ok}
+    count = f"{len(stated)} expect{'s' if len(stated) != 1 else ''}"
+    held = f"{count} hold{'s' if len(stated) == 1 else ''}" if not failed else f"{len(failed)} of {count} fail{'s' if len(failed) == 1 else ''}"
+    words = [held]
+    if result.variants:
+        words.append(f"{len(result.variants)} variant{'s' if len(result.variants) != 1 else ''}")
+    words.append(f"{result.operations} operations" if result.operations else "no graph")
+    return ", ".join(words)
+
+
+def _held(result: CheckResult) -> Iterable[tuple[str, Text]]:
+    """The facts that hold: those of a variant under its name, those of the whole spec once, under `all`."""
+    seen: dict[int, list[ExpectResult]] = {}
+    for found in result.expects:
+        seen.setdefault(id(found.expect), []).append(found)
+    common, own = [], []
+    for group in seen.values():
+        first = group[0]
+        if not all(e.ok for e in group):
+            continue
+        general = len(group) > 1 or first.variant is None
+        said = Text(_said(first.expect))
+        if first.expect.source:
+            source = visible(first.expect.source)
+            said.append(("  " if len(said) + len(source) < _ROOM else "\n    ") + source, style="dim")
+        (common if general else own).append(("all" if general else visible(first.variant or ""), said))
+    return [*own, *common]
+
+
+_ROOM = 80
+
+
+def _said(expect: syntax.Expect) -> str:
+    return visible(" ".join(expect.condition.span.text.split()))

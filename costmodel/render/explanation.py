@@ -1,0 +1,341 @@
+"""`explain`: the operations as a tree of blocks, with what each costs and where each crosses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+from rich.text import Text
+from sympy import Expr, Symbol
+
+from costmodel.algebra import text
+from costmodel.compile import Compiled
+from costmodel.costs import TERMS, CostTable, Row
+from costmodel.figures import Figure, Open, as_float, as_json, figure
+from costmodel.hierarchy import Branch, tree
+from costmodel.quantities import Quantities
+from costmodel.render.answers import all_dims, header, shown_expr
+from costmodel.render.numbers import decimal, milliseconds
+from costmodel.render.page import Page
+from costmodel.render.words import conventions, device_name, order, workload
+from costmodel.solve.crossover import Solved, solve
+from costmodel.solve.piecewise import Unsolvable
+from costmodel.symbols import ZERO, batch_size, is_zero, put_in, rational, total
+
+
+@dataclass
+class Line:
+    """A line of the tree: a region or operations, with their costs over all turns."""
+
+    name: str
+    count: str
+    rows: list[Row]
+    depth: int
+    last: tuple[bool, ...] = ()
+    is_region: bool = False
+    children: list[Line] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What a pass is made of."""
+
+    compiled: Compiled
+    quantities: Quantities
+    point: Mapping[Symbol, Fraction]
+    show_all: bool = False
+
+    @property
+    def table(self) -> CostTable:
+        return self.quantities.table
+
+    # --- for programs
+
+    def as_json(self) -> dict[str, Any]:
+        device = self.quantities.device
+        found = header(self.compiled.name, self.table, device.name if device else None,
+                       self.quantities.timing if device else None)  # fmt: skip
+        found["dims"] = all_dims(self.table, self.point)
+        found["ops"] = [self._row_json(row) for row in self.table.rows if row.node is not None]
+        found["elsewhere"] = {"params": shown_expr(total(self._put(r.params) for r in self.table.rows if r.node is None))}
+        totals = {"params": self.table.params, "flops": self.table.flops, "bytes": self.table.bytes}
+        for term in TERMS:
+            totals[term] = self.table.summed(lambda row, term=term: getattr(row.cost, term))  # type: ignore[misc]
+        found["totals"] = {
+            name: {"expr": shown_expr(put_in(expr, self._given)), "value": as_json(self._at(expr))}
+            for name, expr in totals.items()
+        }
+        return found
+
+    @cached_property
+    def _given(self) -> dict[Symbol, Expr]:
+        return {symbol: rational(value) for symbol, value in self.point.items()}
+
+    def _put(self, expr: Expr) -> Expr:
+        return put_in(self.table.put_in(expr), self._given)
+
+    def _row_json(self, row: Row) -> dict[str, Any]:
+        node = row.node
+        assert node is not None
+        shape = node.results[0].shape if node.results else ()
+        found: dict[str, Any] = {
+            "path": [region.name for region in row.region.path],
+            "op": node.keyword,
+            "name": node.label,
+            "count": shown_expr(self._put(row.count)),
+            "shape": [shown_expr(axis) for axis in shape],
+            "params": shown_expr(self._put(row.params)),
+        }
+        found |= {term: shown_expr(self._put(getattr(row.cost, term))) for term in TERMS}
+        found["line"] = node.span.line
+        found["file"] = node.span.source.name
+        if self.quantities.device is not None:
+            found["crossover"] = self._own_crossover([row])
+        return found
+
+    def _own_crossover(self, rows: list[Row]) -> dict[str, Any] | None:
+        solved = self._solved(rows)
+        if solved is None:
+            return None
+        return {"status": solved.status(None), "batch_size": as_json(solved.value)}
+
+    # --- crossovers of parts
+
+    def _solved(self, rows: list[Row]) -> Solved | None:
+        """Where these operations together turn compute-bound; None where they do no work, or it is open."""
+        times = [self.quantities.row_times(row) for row in rows]
+        compute, memory = total(c for c, _ in times), total(m for _, m in times)
+        if compute == 0 or (compute, memory) == (ZERO, ZERO):
+            return None
+        key = (compute, memory)
+        if key not in self._crossings:
+            at = {s: v for s, v in self.point.items() if s != batch_size}
+            try:
+                self._crossings[key] = solve(compute, memory, at)
+            except (Open, Unsolvable):
+                self._crossings[key] = None
+        return self._crossings[key]
+
+    @cached_property
+    def _crossings(self) -> dict[tuple[Expr, Expr], Solved | None]:
+        return {}
+
+    def _cross(self, rows: list[Row]) -> str:
+        solved = self._solved(rows)
+        if solved is None:
+            return "–"
+        status = solved.status(None)
+        if status == "crosses":
+            return decimal(solved.value or Fraction(0), 1)
+        return status
+
+    # --- the tree
+
+    @cached_property
+    def root(self) -> Line:
+        branch = tree(self.table)
+        root = Line(branch.region.name, "", list(branch.rows()), 0, is_region=True)
+        self._fill(root, branch)
+        return root
+
+    def _fill(self, line: Line, branch: Branch) -> None:
+        for child in branch.children:
+            if isinstance(child, Branch):
+                region = child.region
+                count = f"{self._count(region.count)} ×" if region.kind == "repeat" else ""
+                name = region.name
+                if region.kind == "route":
+                    name = "route"
+                    count = f"{self._count(region.top_k)} ×"
+                inner = Line(name, count, list(child.rows()), line.depth + 1, is_region=True)
+                self._fill(inner, child)
+                if self.show_all or self._costs(inner.rows):
+                    line.children.append(inner)
+            elif self.show_all or self._costs([child]):
+                self._leaf(line, child)
+
+    def _leaf(self, line: Line, row: Row) -> None:
+        """An operation; equal ones beside each other are one line, counted."""
+        node = row.node
+        name = "other graphs and phases" if node is None else f"{node.keyword} {node.label}".strip()
+        for known in line.children:
+            same = not known.is_region and known.name == name and self._equal(known.rows[0], row)
+            if same:
+                known.rows.append(row)
+                known.count = f"{len(known.rows)} ×"
+                return
+        line.children.append(Line(name, "", [row], line.depth + 1))
+
+    def _equal(self, a: Row, b: Row) -> bool:
+        return a.params == b.params and all(getattr(a.cost, t) == getattr(b.cost, t) for t in TERMS)
+
+    def _count(self, expr: Expr) -> str:
+        return text(self.table.put_in(expr))
+
+    def _costs(self, rows: list[Row]) -> bool:
+        """Whether these cost anything at this fidelity."""
+        return any(not is_zero(self._flops(row)) or not is_zero(row.cost.bytes) for row in rows)
+
+    def _flops(self, row: Row) -> Expr:
+        cost = row.cost
+        return cost.matmul_flops + cost.vector_flops if self.table.fidelity == "traffic" else cost.matmul_flops
+
+    def _lines(self, line: Line, last: tuple[bool, ...] = ()) -> Iterator[tuple[str, Line]]:
+        prefix = "".join("   " if end else "│  " for end in last[:-1])
+        yield (prefix + ("└─ " if last[-1] else "├─ ") if last else "") + line.name, line
+        for i, child in enumerate(line.children):
+            yield from self._lines(child, (*last, i == len(line.children) - 1))
+
+    # --- for people
+
+    @cached_property
+    def _fixed(self) -> bool:
+        """Whether all costs have figures."""
+        return self._at(self.table.flops) is not None and self._at(self.table.bytes) is not None
+
+    def _at(self, expr: Expr) -> Figure | None:
+        try:
+            return figure(expr, self.point)
+        except Open:
+            return None
+
+    def _summed(self, rows: list[Row], what: str) -> Expr:
+        terms = {"params": lambda r: r.params, "flops": self._flops, "bytes": lambda r: r.cost.bytes}[what]
+        return total(self.table.put_in(row.count * terms(row)) for row in rows)
+
+    def page(self, width: int) -> Page:
+        page = Page(width)
+        device = self.quantities.device
+        on = f" on {device_name(device)}" if device is not None else ""
+        page.text("")
+        page.text(f"{self.compiled.title}{on}, {workload(self.table, self.point, with_batch=True)}")
+        if device is not None and self._fixed:
+            page.space()
+            page.text(self._verdict(), indent=2)
+        page.space()
+        if self._fixed:
+            self._values(page)
+        else:
+            self._formulas(page)
+        page.space()
+        page.text(self._note(), indent=2)
+        page.counted(conventions(self.table, self.quantities))
+        return page
+
+    def _note(self) -> str:
+        hidden = dict.fromkeys(
+            row.node.keyword for row in self.table.rows if row.node is not None and not self._costs([row])
+        )
+        words = "Totals over all turns." if self._fixed else "Figures of one turn of the repeats around it, batch_size left free."
+        if hidden and not self.show_all:
+            names = list(hidden)
+            said = ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + names[-1]
+            words += f" {said} cost{'s' if len(names) == 1 else ''} nothing at this fidelity; --all lists them."
+        return words
+
+    def _time(self, rows: list[Row]) -> Figure:
+        """The longer of compute and memory time of each operation, added up."""
+        times: Figure = Fraction(0)
+        for row in rows:
+            compute, memory = (figure(time, self.point) for time in self.quantities.row_times(row))
+            times = times + max(compute, memory)
+        return times
+
+    def _verdict(self) -> str:
+        quantities = self.quantities
+        compute, memory = (figure(e, self.point) for e in (quantities.compute_time, quantities.memory_time))
+        latency = quantities.latency_at(self.point)
+        bound = "Memory-bound" if memory > compute else "Compute-bound"
+        each = "a token" if quantities.tokens == 1 and self.table.dataflow.has_tokens else "a pass"
+        words = f"{bound}: {milliseconds(latency)} {each}, at least."
+        leaves = [line for _, line in self._lines(self.root) if not line.is_region]
+        whole = self._time(self.root.rows)
+        if not leaves or not whole:
+            return words
+        largest = max(leaves, key=lambda line: self._time(line.rows))
+        share = as_float(self._time(largest.rows) / whole) * 100
+        cross = self._cross(largest.rows)
+        turns = {
+            "never": "and is memory-bound at every batch size", "always": "and is compute-bound from batch 1 on", "–": "",
+        }.get(cross, f"and turns compute-bound at batch {cross}")  # fmt: skip
+        words += f" {largest.name[:1].upper()}{largest.name[1:]} takes {share:.1f} % of it {turns}".rstrip() + "."
+        own = {self._cross(line.rows) for line in leaves if line.name.startswith("matmul ")}
+        if len(own) == 1 and not largest.name.startswith("matmul"):
+            at = next(iter(own))
+            words += f" Every matmul turns compute-bound at batch {at}." if at not in ("never", "always") else ""
+        if quantities.timing == "overlap" and as_float(latency) < as_float(whole) * 0.999:
+            words += f" One behind the other the operations take {milliseconds(whole)}."
+        return words
+
+    def _values(self, page: Page) -> None:
+        device = self.quantities.device is not None
+        flops, moved = self._at(self.table.flops) or 1, self._at(self.table.bytes) or 1
+        whole = self._time(self.root.rows) if device else None
+        flop_unit, byte_unit = _unit(flops, "FLOP"), _unit(moved, "B")
+        rows, styles = [], []
+        for name, line in self._lines(self.root):
+            f, m = self._at(self._summed(line.rows, "flops")), self._at(self._summed(line.rows, "bytes"))
+            params = self._at(self._summed(line.rows, "params"))
+            assert f is not None and m is not None
+            cells = [name, line.count, _whole(params), _in_unit(f, flop_unit), _share(f, flops)]
+            cells += [_in_unit(m, byte_unit)]
+            if device:
+                spent = self._time(line.rows)
+                cells += [_milliseconds(spent), _share(spent, whole or 1)]
+            else:
+                cells += [_share(m, moved)]
+            cells.append(decimal(f / m, 2) if f and m else "–")
+            if device:
+                cells.append(self._cross(line.rows))
+            rows.append(cells)
+            styles.append("bold" if line.is_region else "")
+        names = ["block, operation", "", "params", flop_unit[1], "share", byte_unit[1]]
+        names += ["ms", "share", "FLOP/B", "cross"] if device else ["share", "FLOP/B"]
+        page.table(rows, "l" + "r" * (len(names) - 1), header=names, indent=0, gap=1, styles=styles)
+
+    def _formulas(self, page: Page) -> None:
+        names = order(self.compiled)
+        rows: list[list[str | Text]] = []
+        for name, line in self._lines(self.root):
+            if line.is_region:
+                rows.append([name, line.count, "", ""])
+                continue
+            row, times = line.rows[0], rational(len(line.rows))
+            flops, moved = self._put(times * self._flops(row)), self._put(times * row.cost.bytes)
+            rows.append([
+                name, line.count, text(flops, names) if flops != 0 else "–", text(moved, names) if moved != 0 else "–",
+            ])  # fmt: skip
+        page.table(rows, "lrll", header=["block, operation", "", "FLOPs", "bytes"], indent=0, gap=2, expand=3)
+
+
+def _unit(value: Figure, unit: str) -> tuple[int, str]:
+    """The power of ten in which a column is given, by its total."""
+    number = abs(as_float(value))
+    for power, prefix in ((15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k")):
+        if number >= 10**power:
+            return power, prefix + unit
+    return 0, unit
+
+
+def _in_unit(value: Figure, unit: tuple[int, str]) -> str:
+    if not value:
+        return "–"
+    number = as_float(value) / 10 ** unit[0]
+    return f"{number:,.3f}" if unit[1].endswith("B") else f"{number:,.2f}"
+
+
+def _milliseconds(value: Figure) -> str:
+    return f"{as_float(value) * 1e3:,.2f}"
+
+
+def _whole(value: Figure | None) -> str:
+    return f"{int(value):,}" if value else "–"
+
+
+def _share(value: Figure, whole: Figure) -> str:
+    return f"{as_float(value / whole) * 100:.1f} %" if value else "–"
+
+

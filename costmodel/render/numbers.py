@@ -1,0 +1,77 @@
+"""Figures as people read them: four significant digits with a unit, thousands separated."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import floor, log10
+
+from costmodel.figures import Figure, as_float
+
+_SCALES = ((15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k"), (0, ""))
+
+
+def significant(value: float, digits: int = 4) -> str:
+    """So many significant digits, thousands separated, never in exponents."""
+    if value == 0:
+        return "0"
+    places = digits - 1 - floor(log10(abs(value)))
+    rounded = round(value, places)
+    places = digits - 1 - floor(log10(abs(rounded)))
+    return f"{round(value, places):,.{max(places, 0)}f}".replace("-", "−")
+
+
+def scaled(value: Figure, unit: str) -> str:
+    """With a decimal prefix: `19.30 GFLOP`, `1.074 GB`."""
+    number = as_float(value)
+    for power, prefix in _SCALES:
+        if abs(number) >= 10**power or power == 0:
+            shown = significant(number / 10**power)
+            if shown.replace(",", "").replace("−", "").startswith("1000") and power < 15:
+                prefix = dict((p, n) for p, n in _SCALES)[power + 3]
+                shown = significant(number / 10 ** (power + 3))
+            small = power == 0 and number == int(number)
+            return f"{int(number):,} {prefix}{unit}" if small else f"{shown} {prefix}{unit}"
+    return f"{significant(number)} {unit}"
+
+
+def milliseconds(seconds: Figure, places: int = 2) -> str:
+    """`23.94 ms`; microseconds below a hundredth, seconds from a thousand on."""
+    number = as_float(seconds)
+    if number >= 1:
+        return f"{number:,.{places}f} s"
+    if 0 < number < 1e-5:
+        return f"{significant(number * 1e6, places + 1)} us"
+    return f"{number * 1e3:,.{places}f} ms"
+
+
+def rate(value: Figure) -> str:
+    """Tokens a second: whole from 100 on."""
+    number = as_float(value)
+    return f"{number:,.0f}" if number >= 100 else significant(number, 3)
+
+
+def decimal(value: Figure, places: int) -> str:
+    """Fixed decimals, thousands separated, a real minus."""
+    return f"{as_float(value):,.{places}f}".replace("-", "−")
+
+
+def whole(value: int) -> str:
+    return f"{value:,}"
+
+
+def plain(value: Fraction) -> str:
+    """A number of the user's own as short as it is: `94`, `3.9`, `835.5`."""
+    if value.denominator == 1:
+        return f"{value.numerator:,}"
+    text = f"{as_float(value):,.6f}".rstrip("0").rstrip(".")
+    return text
+
+
+def with_prefix(value: Fraction, unit: str) -> str:
+    """A device's figure in its own round unit: `94 GB`, `3.9 TB/s`, `835.5 TFLOP/s`."""
+    for power, prefix in ((12, "T"), (9, "G"), (6, "M"), (3, "k"), (0, "")):
+        if value >= 10**power:
+            if power == 12 and value % 10**12 and value < 10**14 and unit == "B":
+                power, prefix = 9, "G"
+            return f"{plain(value / 10**power)} {prefix}{unit}"
+    return f"{plain(value)} {unit}"

@@ -1,0 +1,677 @@
+"""What can be said of names without expanding anything: each must be known, each call must fit what it calls.
+
+Blocks that nothing calls are checked here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import networkx as nx
+
+from costmodel import syntax
+from costmodel.dtypes import DTYPE_NAMES, ROLES, dtype
+from costmodel.names import listed, nearest
+from costmodel.ops import OPERATIONS
+from costmodel.parse import MOST_NESTING
+from costmodel.program import Program, children, statements, walk
+from costmodel.quantity_names import CONDITION_ARGUMENTS, QUANTITIES
+from costmodel.source import Diagnostic, Label, Report, Span
+from costmodel.symbols import WORKLOAD
+from costmodel.units import UNITS
+
+MOST_OPERATIONS = 1_000_000
+SCALAR_FUNCTIONS = {"min": (1, None), "max": (1, None), "ceil": (1, 1), "floor": (1, 1)}
+OP_FUNCTIONS = {"size", "bytes"}
+OP_COSTS = ("matmul_flops", "vector_flops", "read_bytes", "write_bytes")
+BUILT_IN_PHASES = ("prefill", "decode")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    name: str
+    required: bool
+
+
+def resolve(program: Program, report: Report) -> None:
+    """Check every name and call of a program; faults go to `report`."""
+    _Resolver(program, report).run()
+
+
+class _Resolver:
+    def __init__(self, program: Program, report: Report) -> None:
+        self.program, self.report = program, report
+        self.dims = {*program.dims, *WORKLOAD}
+
+    def run(self) -> None:
+        program = self.program
+        for dim in program.dims.values():
+            if dim.value is not None:
+                self._scalar(dim.value)
+        for role in program.dtypes.values():
+            self._role(role)
+        for weight in program.weights.values():
+            self._weight(weight, self.dims)
+        for block in program.blocks.values():
+            self._parameters(block.parameters, defaults=True)
+            known = self._scope(block.body, [p.name for p in block.parameters], block.name)
+            self._body(block.body, known, what=f"block `{block.name}`", top=True)
+            self._returns(block.body, f"block `{block.name}`", block.name_span, needed=True)
+        for op in program.ops.values():
+            self._op(op)
+        for graph in program.graphs.values():
+            self._parameters(graph.inputs, defaults=False)
+            for parameter in graph.inputs:
+                for axis in parameter.axes or ():
+                    self._scalar(axis)
+            known = self._scope(graph.body, [p.name for p in graph.inputs], graph.name)
+            self._body(graph.body, known, what=f"graph `{graph.name}`", top=True)
+            self._returns(graph.body, f"graph `{graph.name}`", graph.name_span, needed=False)
+        self._settings()
+        for expect in program.expects:
+            self._condition(expect.condition)
+        self._blocks_in_order()
+
+    # --- declarations
+
+    def _settings(self) -> None:
+        for phase in self.program.phases.values():
+            self._each_setting(phase.settings, f"phase `{phase.name}`", workload=True)
+            if phase.graph is not None and phase.graph not in self.program.graphs:
+                self._unknown("graph", phase.graph, phase.graph_span, self.program.graphs)
+        for variant in self.program.variants.values():
+            self._each_setting(variant.settings, f'variant "{variant.name}"', workload=False)
+            seen: dict[str, syntax.DType] = {}
+            for role in variant.dtypes:
+                self._role(role)
+                if role.role in seen:
+                    self._twice(f"`dtype {role.role}`", role.role_span, seen[role.role].role_span)
+                seen[role.role] = role
+            for expect in variant.expects:
+                self._condition(expect.condition)
+
+    def _each_setting(self, settings: Iterable[syntax.Setting], what: str, workload: bool) -> None:
+        seen: dict[str, syntax.Setting] = {}
+        for setting in settings:
+            self._scalar(setting.value)
+            if setting.name in seen:
+                self._twice(f"`{setting.name}`", setting.name_span, seen[setting.name].name_span, verb="set")
+            seen[setting.name] = setting
+            if setting.name in WORKLOAD and not workload:
+                self.report.add(
+                    Diagnostic(
+                        "argument",
+                        f"{what} sets `{setting.name}`, which is part of the workload",
+                        setting.name_span,
+                        facts=("a phase may set it, or an option",),
+                    )
+                )
+            elif setting.name not in self.dims and setting.name not in self.program.suspects:
+                near = nearest(setting.name, self.dims)
+                self.report.add(
+                    Diagnostic(
+                        "unknown-name",
+                        f"{what} sets `{setting.name}`, which is no dim of this spec",
+                        setting.name_span,
+                        help=self._near_dim(near),
+                    )
+                )
+
+    def _role(self, node: syntax.DType) -> None:
+        if node.role not in ROLES:
+            near = nearest(node.role, ROLES)
+            self.report.add(
+                Diagnostic(
+                    "unknown-name",
+                    f"there is no role `{node.role}` of dtypes",
+                    node.role_span,
+                    facts=(f"the roles are {listed(ROLES)}",),
+                    help=f"`{near}` is near" if near else "",
+                )
+            )
+        self._type(node.type)
+
+    def _type(self, node: syntax.TypeName | None) -> None:
+        if node is not None and node.bits is None and dtype(node.name) is None:
+            self._unknown("dtype", node.name, node.span, DTYPE_NAMES, (f"dtypes are {listed(DTYPE_NAMES)}, or `N bits`",))
+        if node is not None and node.bits is not None and not 0 < node.bits <= 1024:
+            self.report.add(Diagnostic("argument", "a value has more than 0 bits and at most 1,024", node.span))
+
+    def _weight(self, weight: syntax.Weight, known: Iterable[str]) -> None:
+        self._type(weight.dtype)
+        names = set(known)
+        for axis in (*(weight.inputs or ()), *weight.axes):
+            self._expression(axis, names, axis=True)
+
+    def _op(self, op: syntax.OpDeclaration) -> None:
+        bound: list[str] = []
+        self._parameters(op.parameters, defaults=True)
+        for parameter in op.parameters:
+            for axis in parameter.axes or ():
+                if isinstance(axis, syntax.Name):
+                    bound.append(axis.id)
+        known = self._scope(op.body, [*(p.name for p in op.parameters), *bound], op.name)
+        for parameter in op.parameters:
+            for axis in parameter.axes or ():
+                self._expression(axis, known, axis=True)
+        for axis in op.result:
+            self._expression(axis, known, axis=True)
+        self._body(op.body, known, what=f"op `{op.name}`", top=True, in_op=True)
+
+    def _parameters(self, parameters: Iterable[syntax.Parameter], defaults: bool) -> None:
+        seen: dict[str, syntax.Parameter] = {}
+        for parameter in parameters:
+            if parameter.name in seen:
+                self._twice(f"parameter `{parameter.name}`", parameter.span, seen[parameter.name].span)
+            seen[parameter.name] = parameter
+            if defaults and parameter.default is not None:
+                self._expression(parameter.default, {*self.dims, *self.program.weights})
+
+    # --- bodies
+
+    def _scope(self, body: syntax.Body, parameters: Iterable[str], owner: str) -> set[str]:
+        """Every name that a body may know, checking what it declares and assigns."""
+        parameters = list(parameters)
+        declared: dict[str, Span] = {}
+        for statement in statements(body):
+            nodes: Iterable[syntax.Weight | syntax.State] = ()
+            if isinstance(statement, syntax.Weights):
+                nodes = statement.weights
+            elif isinstance(statement, syntax.States):
+                nodes = statement.states
+            for node in nodes:
+                if node.name in declared and not self._in_other_arm(body, node.name):
+                    self._twice(f"`{node.name}`", node.name_span, declared[node.name])
+                elif node.name in parameters:
+                    self.report.add(
+                        Diagnostic("duplicate", f"`{node.name}` is also a parameter of `{owner}`", node.name_span)
+                    )
+                declared[node.name] = node.name_span
+        assigned: set[str] = set()
+        for statement in statements(body):
+            if isinstance(statement, syntax.Assign):
+                for target in statement.targets:
+                    fixed = declared.get(target.id) or self._fixed(target.id, parameters)
+                    if fixed is not None:
+                        what = "a dim" if target.id in self.dims else "a weight or state"
+                        others = (Label(fixed, "declared here"),) if fixed.start < fixed.end else ()
+                        self.report.add(
+                            Diagnostic(
+                                "assign", f"`{target.id}` is {what} and cannot be assigned", target.span, others=others
+                            )
+                        )
+                    assigned.add(target.id)
+        return {*self.dims, *self.program.weights, *parameters, *declared, *assigned}
+
+    def _in_other_arm(self, body: syntax.Body, name: str) -> bool:
+        """Whether a name is declared in both arms of an `if`, which is one declaration an arm."""
+        for statement in statements(body):
+            if isinstance(statement, syntax.If) and statement.otherwise is not None:
+                arms = (statement.then, statement.otherwise)
+                if all(any(name == n for n in _declares(arm)) for arm in arms):
+                    return True
+        return False
+
+    def _fixed(self, name: str, parameters: Iterable[str]) -> Span | None:
+        if name in parameters:
+            return None
+        if name in self.program.dims:
+            return self.program.dims[name].name_span
+        if name in self.program.weights:
+            return self.program.weights[name].name_span
+        if name in WORKLOAD:
+            return self.program.source.span(0, 0)
+        return None
+
+    def _body(self, body: syntax.Body, known: set[str], what: str, top: bool, in_op: bool = False) -> None:
+        for statement in body.statements:
+            match statement:
+                case syntax.Assign():
+                    self._expression(statement.value, known, in_op=in_op)
+                    self._routed(statement, known, what)
+                    if in_op and len(statement.targets) > 1:
+                        self._misplaced(statement.span, "an op's body assigns one name at a time")
+                case syntax.Repeat():
+                    if in_op:
+                        self._misplaced(statement.span, "a `repeat` cannot stand in an op's body")
+                    self._expression(statement.count, known)
+                    self._body(statement.body, known, what, top=False, in_op=in_op)
+                    for inner in _returns_in(statement.body):
+                        self._misplaced(inner.span, "a `return` cannot stand in a `repeat`")
+                case syntax.If():
+                    for side in (statement.condition.left, statement.condition.right):
+                        self._expression(side, known, in_op=in_op)
+                    if statement.condition.relation == "~=":
+                        self._misplaced(statement.condition.span, "`~=` is for an `expect`")
+                    self._body(statement.then, known, what, top=False, in_op=in_op)
+                    if statement.otherwise is not None:
+                        self._body(statement.otherwise, known, what, top=False, in_op=in_op)
+                case syntax.Return():
+                    if in_op:
+                        self._misplaced(statement.span, "an op's body returns nothing: its result is in its head")
+                    for value in statement.values:
+                        self._expression(value, known, in_op=in_op)
+                    self._routed(statement, known, what)
+                case syntax.Weights():
+                    for weight in statement.weights:
+                        self._weight(weight, known)
+                case syntax.States():
+                    for state in statement.states:
+                        self._type(state.dtype)
+                        for axis in state.axes:
+                            self._expression(axis, known, axis=True)
+        last = len(body.statements) - 1
+        for i, statement in enumerate(body.statements):
+            if i < last and _always_returns(statement):
+                self.report.add(
+                    Diagnostic(
+                        "return",
+                        "code behind a `return` can never run",
+                        body.statements[i + 1].span,
+                        others=(Label(statement.span, "returns here"),),
+                    )
+                )
+
+    def _routed(self, statement: syntax.Assign | syntax.Return, known: set[str], what: str) -> None:
+        """A body belongs to `route`, and to nothing else."""
+        value = statement.value if isinstance(statement, syntax.Assign) else statement.values[-1]
+        is_route = isinstance(value, syntax.Call) and value.function == "route" and not self._own("route")
+        if statement.body is None:
+            if is_route:
+                assert isinstance(value, syntax.Call)
+                self.report.add(
+                    Diagnostic("route", "`route` needs a body: what each expert does", value.span, help="{ return f(x) }")
+                )
+            for inner in _values(statement):
+                for node in walk(inner):
+                    if isinstance(node, syntax.Call) and node.function == "route" and node is not value:
+                        if not self._own("route"):
+                            self._misplaced(node.span, "`route` stands alone behind `=` or `return`")
+            return
+        if not is_route or (isinstance(statement, syntax.Return) and len(statement.values) > 1):
+            self._misplaced(statement.body.span, "only `route` takes a body, as the whole right side")
+            return
+        inside = known | self._scope(statement.body, (), what)
+        self._body(statement.body, inside, "route", top=False)
+        self._returns(statement.body, "the body of `route`", statement.body.span, needed=True)
+
+    def _returns(self, body: syntax.Body, what: str, span: Span, needed: bool) -> None:
+        if needed and next(_returns_in(body), None) is None:
+            self.report.add(Diagnostic("return", f"{what} has no `return`", span))
+
+    def _own(self, name: str) -> bool:
+        return name in self.program.blocks or name in self.program.ops
+
+    # --- expressions
+
+    def _scalar(self, expression: syntax.Expression) -> None:
+        """An expression in dims alone."""
+        for node in walk(expression):
+            match node:
+                case syntax.Name() if node.id not in self.dims:
+                    self._unknown_dim(node.id, node.span)
+                case syntax.Call() if node.function not in SCALAR_FUNCTIONS:
+                    self._unknown("function of dims", node.function, node.function_span, SCALAR_FUNCTIONS)
+                case syntax.Call():
+                    self._scalar_call(node)
+                case syntax.Text() | syntax.Truth() | syntax.ListOf() | syntax.Attribute():
+                    self._misplaced(node.span, "a dim is computed from numbers and dims")
+                case syntax.Quantity():
+                    self._unit(node)
+                    self._misplaced(node.unit_span, "a dim has no unit")
+                case _:
+                    pass
+
+    def _unit(self, node: syntax.Quantity) -> None:
+        if node.unit not in UNITS:
+            self._unknown("unit", node.unit, node.unit_span, UNITS, (f"units are {listed(UNITS, 40)}",))
+
+    def _scalar_call(self, call: syntax.Call) -> None:
+        least, most = SCALAR_FUNCTIONS[call.function]
+        count = len(call.arguments)
+        if count < least or (most is not None and count > most):
+            self.report.add(Diagnostic("arguments", f"`{call.function}` takes {most or least} argument, not {count}", call.span))
+        for argument in call.arguments:
+            if argument.name is not None:
+                self._misplaced(argument.span, f"`{call.function}` takes no named argument")
+
+    def _expression(self, expression: syntax.Expression, known: set[str], axis: bool = False, in_op: bool = False) -> None:
+        match expression:
+            case syntax.Name():
+                if expression.id not in known and expression.id not in self.program.suspects:
+                    if axis:
+                        self._unknown_dim(expression.id, expression.span)
+                    else:
+                        near = nearest(expression.id, known)
+                        self.report.add(
+                            Diagnostic(
+                                "unknown-name",
+                                f"there is no variable, weight or dim `{expression.id}`",
+                                expression.span,
+                                help=self._near_dim(near),
+                            )
+                        )
+            case syntax.Attribute(parts=parts):
+                if len(parts) != 2 or parts[1] != "T":
+                    self._misplaced(expression.span, "behind a weight's dot stands `T`: its two sides swapped")
+                elif parts[0] not in known and parts[0] not in self.program.suspects:
+                    self._unknown("weight", parts[0], expression.span, known)
+            case syntax.Call():
+                self._call(expression, in_op)
+            case syntax.Quantity():
+                self._unit(expression)
+                self._misplaced(expression.unit_span, "a number of the model has no unit")
+            case _:
+                pass
+        for child in children(expression):
+            self._expression(child, known, axis, in_op)
+
+    def _call(self, call: syntax.Call, in_op: bool) -> None:
+        name = call.function
+        if name in self.program.blocks:
+            block = self.program.blocks[name]
+            self._fits(call, [Parameter(p.name, p.default is None) for p in block.parameters], block.name_span)
+            if in_op:
+                self._misplaced(call.span, "an op's body calls no block")
+        elif name in self.program.ops:
+            op = self.program.ops[name]
+            self._fits(call, [Parameter(p.name, p.default is None) for p in op.parameters], op.name_span)
+            if in_op:
+                self._misplaced(call.span, "an op's body calls no operation")
+        elif name in SCALAR_FUNCTIONS:
+            self._scalar_call(call)
+        elif in_op and name in OP_FUNCTIONS:
+            if len(call.arguments) != 1:
+                self.report.add(Diagnostic("arguments", f"`{name}` takes one tensor", call.span))
+        elif name in OPERATIONS and name.isidentifier():
+            self._fits(call, [Parameter(p.name, p.required) for p in OPERATIONS[name].parameters()], None)
+            if in_op:
+                self._misplaced(call.span, "an op's body calls no operation", f"it may call {listed([*SCALAR_FUNCTIONS, *OP_FUNCTIONS])}")
+        elif name not in self.program.suspects:
+            self._unknown_call(call)
+
+    def _unknown_call(self, call: syntax.Call) -> None:
+        named = {n for n in OPERATIONS if n.isidentifier()}
+        near = nearest(call.function, {*named, *self.program.blocks, *self.program.ops, *SCALAR_FUNCTIONS})
+        help = ""
+        if near in self.program.blocks:
+            help = f"`{near}` is near, a block (line {self.program.blocks[near].span.line})"
+        elif near in self.program.ops:
+            help = f"`{near}` is near, an op (line {self.program.ops[near].span.line})"
+        elif near in OPERATIONS:
+            help = f"`{near}` is near, an operation: {summary(near)}"
+        elif near:
+            help = f"`{near}` is near, a function of dims"
+        self.report.add(
+            Diagnostic("unknown-name", f"there is no operation or block `{call.function}`", call.function_span, help=help)
+        )
+
+    def _fits(self, call: syntax.Call, parameters: list[Parameter], declared: Span | None) -> None:
+        """Every argument has its parameter, and every parameter that needs one its argument."""
+        names = [p.name for p in parameters]
+        others = (Label(declared, f"takes {_signature(parameters)}"),) if declared is not None else ()
+        given: set[str] = set()
+        facts = (f"`{call.function}` takes {_signature(parameters)}",)
+        for i, argument in enumerate(call.arguments):
+            if argument.name is None:
+                if any(a.name is not None for a in call.arguments[:i]):
+                    self._misplaced(argument.span, "an argument by place cannot stand behind one by name")
+                elif i >= len(names):
+                    self.report.add(
+                        Diagnostic(
+                            "arguments",
+                            f"`{call.function}` takes {len(names)} argument{'s' if len(names) != 1 else ''},"
+                            f" and this is number {i + 1}",
+                            argument.span, others=others, facts=() if others else facts,
+                        )  # fmt: skip
+                    )
+                    return
+                else:
+                    given.add(names[i])
+            elif argument.name not in names:
+                near = nearest(argument.name, names)
+                self.report.add(
+                    Diagnostic(
+                        "arguments",
+                        f"`{call.function}` has no parameter `{argument.name}`",
+                        argument.span, others=others, facts=() if others else facts,
+                        help=f"`{near}` is near" if near else "",
+                    )  # fmt: skip
+                )
+                return
+            elif argument.name in given:
+                self._misplaced(argument.span, f"`{argument.name}` is given twice")
+            else:
+                given.add(argument.name)
+        missing = [p.name for p in parameters if p.required and p.name not in given]
+        if missing:
+            self.report.add(
+                Diagnostic(
+                    "arguments",
+                    f"`{call.function}` is called without {listed(missing)}",
+                    call.span, others=others, facts=() if others else facts,
+                )  # fmt: skip
+            )
+
+    # --- conditions
+
+    def _condition(self, condition: syntax.Condition) -> None:
+        for side in (condition.left, condition.right):
+            for node in walk(side):
+                self._condition_node(node)
+
+    def _condition_node(self, node: syntax.Expression) -> None:
+        match node:
+            case syntax.Name():
+                if node.id not in QUANTITIES and node.id not in self.dims and node.id not in self.program.suspects:
+                    self._unknown("quantity or dim", node.id, node.span, {*QUANTITIES, *self.dims})
+            case syntax.Call() if node.function in SCALAR_FUNCTIONS:
+                self._scalar_call(node)
+            case syntax.Call():
+                if node.function not in QUANTITIES:
+                    self._unknown("quantity", node.function, node.function_span, QUANTITIES)
+                    return
+                allowed = {*CONDITION_ARGUMENTS, *self.dims}
+                for argument in node.arguments:
+                    if argument.name is None:
+                        self._misplaced(argument.span, "a quantity's arguments have names: flops(batch_size=1)")
+                    elif argument.name not in allowed:
+                        self._unknown("argument or dim", argument.name, argument.span, allowed)
+            case syntax.Attribute(parts=("dim", name)):
+                if name not in self.dims:
+                    self._unknown_dim(name, node.span)
+            case syntax.Attribute(parts=parts):
+                if parts[0] != "device" or len(parts) < 2:
+                    self._misplaced(node.span, "behind `dim.` stands a dim, behind `device.` a field of the device")
+            case syntax.Quantity():
+                self._unit(node)
+            case syntax.ListOf() | syntax.Truth():
+                self._misplaced(node.span, "a condition compares numbers")
+            case _:
+                pass
+
+    # --- the whole
+
+    def _blocks_in_order(self) -> None:
+        """No block calls itself, and no chain of calls grows out of bounds."""
+        calls: nx.DiGraph = nx.DiGraph()
+        places: dict[tuple[str, str], Span] = {}
+        for block in self.program.blocks.values():
+            calls.add_node(block.name)
+            for call in _calls(block.body):
+                if call.function in self.program.blocks:
+                    calls.add_edge(block.name, call.function)
+                    places.setdefault((block.name, call.function), call.function_span)
+        circles = [c for c in nx.strongly_connected_components(calls) if len(c) > 1 or calls.has_edge(*(list(c) * 2)[:2])]
+        for circle in circles:
+            first = min(circle, key=lambda name: self.program.blocks[name].span.start)
+            edges = nx.find_cycle(calls.subgraph(circle), first)
+            chain = " → ".join(f"`{edge[0]}`" for edge in edges) + f" → `{edges[0][0]}`"
+            message = f"`{first}` calls itself" if len(edges) == 1 else f"blocks call each other in a circle: {chain}"
+            self.report.add(
+                Diagnostic(
+                    "recursion",
+                    message,
+                    places[edges[0][0], edges[0][1]],
+                    others=tuple(Label(places[a, b], f"`{a}` calls `{b}`") for a, b, *_ in edges[1:6]),
+                    facts=("a block is expanded at each call, so it cannot call itself",),
+                )
+            )
+        if circles or self.report.errors:
+            return
+        order = list(reversed(list(nx.topological_sort(calls))))
+        depth: dict[str, int] = {}
+        size: dict[str, int] = {}
+        for name in order:
+            block = self.program.blocks[name]
+            depth[name] = 1 + max((depth[called] for called in calls.successors(name)), default=0)
+            size[name] = _least_operations(block.body, size)
+            if depth[name] > MOST_NESTING:
+                self.report.add(
+                    Diagnostic("limit", f"blocks call each other deeper than {MOST_NESTING} levels", block.name_span)
+                )
+                return
+        for graph in self.program.graphs.values():
+            least = _least_operations(graph.body, size)
+            if least > MOST_OPERATIONS:
+                self.report.add(
+                    Diagnostic(
+                        "limit",
+                        f"graph `{graph.name}` expands to {_count(least)} operations; {MOST_OPERATIONS:,} is the limit",
+                        graph.name_span,
+                        facts=("a `repeat` is not expanded and counts once",),
+                    )
+                )
+
+    def _twice(self, what: str, span: Span, first: Span, verb: str = "declared") -> None:
+        self.report.add(
+            Diagnostic("duplicate", f"{what} is {verb} twice", span, others=(Label(first, "first here"),))
+        )
+
+    def _misplaced(self, span: Span, message: str, *facts: str) -> None:
+        self.report.add(Diagnostic("syntax", message, span, facts=facts))
+
+    def _unknown_dim(self, name: str, span: Span) -> None:
+        if name in self.program.suspects:
+            return
+        self.report.add(
+            Diagnostic("unknown-name", f"there is no dim `{name}`", span, help=self._near_dim(nearest(name, self.dims)))
+        )
+
+    def _near_dim(self, near: str | None) -> str:
+        if near is None:
+            return ""
+        dim = self.program.dims.get(near)
+        if dim is None:
+            return f"`{near}` is near"
+        value = f" of {dim.value.text}" if isinstance(dim.value, syntax.Number) else ""
+        return f"`{near}` is near, a dim{value} (line {dim.span.line})"
+
+    def _unknown(
+        self, what: str, name: str, span: Span | None, candidates: Iterable[str], facts: tuple[str, ...] = ()
+    ) -> None:
+        if name in self.program.suspects:
+            return
+        near = nearest(name, candidates)
+        self.report.add(
+            Diagnostic(
+                "unknown-name",
+                f"there is no {what} `{name}`",
+                span,
+                facts=() if near else facts,
+                help=f"`{near}` is near" if near else "",
+            )
+        )
+
+
+def summary(keyword: str) -> str:
+    """The first line of an operation's reference entry."""
+    return (OPERATIONS[keyword].__doc__ or "").strip().splitlines()[0].rstrip(":.")
+
+
+def _signature(parameters: list[Parameter]) -> str:
+    return "(" + ", ".join(p.name if p.required else f"{p.name}=…" for p in parameters) + ")"
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number < 10**12 else f"more than 10^{len(str(number)) - 1}"
+
+
+def _declares(body: syntax.Body) -> Iterable[str]:
+    for statement in statements(body):
+        if isinstance(statement, syntax.Weights):
+            yield from (weight.name for weight in statement.weights)
+        elif isinstance(statement, syntax.States):
+            yield from (state.name for state in statement.states)
+
+
+def _returns_in(body: syntax.Body) -> Iterable[syntax.Return]:
+    """The `return`s of a body itself, not those of a `route`'s body inside it."""
+    for statement in body.statements:
+        match statement:
+            case syntax.Return():
+                yield statement
+            case syntax.If():
+                yield from _returns_in(statement.then)
+                if statement.otherwise is not None:
+                    yield from _returns_in(statement.otherwise)
+            case syntax.Repeat():
+                yield from _returns_in(statement.body)
+            case _:
+                pass
+
+
+def _always_returns(statement: syntax.Statement) -> bool:
+    match statement:
+        case syntax.Return():
+            return True
+        case syntax.If():
+            if statement.otherwise is None:
+                return False
+            arms = (statement.then, statement.otherwise)
+            return all(arm.statements and _always_returns(arm.statements[-1]) for arm in arms)
+        case _:
+            return False
+
+
+def _values(statement: syntax.Statement) -> tuple[syntax.Expression, ...]:
+    match statement:
+        case syntax.Assign():
+            return (statement.value,)
+        case syntax.Return():
+            return statement.values
+        case syntax.Repeat():
+            return (statement.count,)
+        case syntax.If():
+            return (statement.condition.left, statement.condition.right)
+        case _:
+            return ()
+
+
+def _calls(body: syntax.Body) -> Iterable[syntax.Call]:
+    for statement in statements(body):
+        for value in _values(statement):
+            for node in walk(value):
+                if isinstance(node, syntax.Call):
+                    yield node
+
+
+def _least_operations(body: syntax.Body, size: Mapping[str, int]) -> int:
+    """How many calls a body is expanded to at least, whatever its `if`s decide."""
+    total = 0
+    for statement in body.statements:
+        match statement:
+            case syntax.If():
+                otherwise = _least_operations(statement.otherwise, size) if statement.otherwise is not None else 0
+                total += min(_least_operations(statement.then, size), otherwise)
+            case syntax.Repeat():
+                total += _least_operations(statement.body, size)
+            case _:
+                for value in _values(statement):
+                    for node in walk(value):
+                        if isinstance(node, syntax.Call):
+                            total += 1 + size.get(node.function, 0)
+                if isinstance(statement, syntax.Assign | syntax.Return) and statement.body is not None:
+                    total += _least_operations(statement.body, size)
+    return total

@@ -1,0 +1,170 @@
+"""What to try when a pass is not where one wants it: each an option to paste, with its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from sympy import Symbol
+
+from costmodel import library, syntax
+from costmodel.compile import Compiled, Run
+from costmodel.device import Device, shipped_device
+from costmodel.dtypes import DType, dtype
+from costmodel.figures import Figure
+from costmodel.quantities import Quantities
+from costmodel.solve.answer import Crossover, crossover
+from costmodel.solve.crossover import Solved
+from costmodel.source import SpecError
+from costmodel.symbols import DTYPE_ROLES, role_bytes, seq_len
+
+MOST = 6
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """An option with the batch to run then, its throughput, and how much that gains."""
+
+    option: str
+    batch_size: int
+    throughput: Figure
+    latency: Figure
+    gain: Figure | None
+    status: str
+    crossing: Fraction | None
+
+
+def suggest(compiled: Compiled, run: Run, answer: Crossover) -> list[Suggestion]:
+    """Single changes, the best first: narrower dtypes, a shorter context, another device, more devices."""
+    before = _throughput(answer)
+    found = []
+    for option, change in _changes(compiled, run, answer):
+        try:
+            other = change()
+        except SpecError:
+            continue
+        if other is None or other.optimal_batch_size is None or other.status is None:
+            continue
+        there = other.at_batch(other.optimal_batch_size)
+        gain = there.throughput / before if before else None
+        unchanged = gain == 1 and other.optimal_batch_size == answer.optimal_batch_size
+        if unchanged or (gain is not None and gain < 1):
+            continue
+        crossing = other.solved.value if isinstance(other.solved, Solved) and other.solved.roots else None
+        found.append(
+            Suggestion(option, other.optimal_batch_size, there.throughput, there.latency, gain, other.status, crossing)
+        )
+    found.sort(key=lambda s: (-s.throughput, s.batch_size, s.option))
+    return _one_device(found)[:MOST]
+
+
+def _one_device(found: list[Suggestion]) -> list[Suggestion]:
+    """Of several devices the two that give most."""
+    devices = [s for s in found if s.option.startswith("--device")]
+    return [s for s in found if s not in devices[2:]]
+
+
+def _throughput(answer: Crossover) -> Figure | None:
+    batch = answer.optimal_batch_size
+    return answer.at_batch(batch).throughput if batch else None
+
+
+def _changes(
+    compiled: Compiled, run: Run, answer: Crossover
+) -> Iterator[tuple[str, Callable[[], Crossover | None]]]:
+    quantities, point = answer.quantities, answer.point
+    if answer.status is None or quantities.device is None:
+        return
+    dtypes = quantities.table.dataflow.environment.dtypes
+    used = put_free(quantities)
+    for role in ("cache", "weights"):
+        for name in ("fp8", "int4"):
+            narrower = dtype(name)
+            assert narrower is not None
+            if role_bytes[role] in used and narrower.bytes < dtypes[role].bytes:
+                if name == "int4" and (role == "cache" or answer.status != "does_not_fit"):
+                    continue
+                yield f"--set dtype.{role}={name}", _with_dtype(compiled, run, answer, role, narrower)
+    context = point.get(seq_len)
+    if context is not None and answer.status in ("never", "beyond_memory", "does_not_fit"):
+        matters = (quantities.table.bytes.free_symbols | quantities.table.memory.free_symbols) & {seq_len}
+        for shorter in _contexts(quantities, answer, context) if matters else ():
+            yield f"--seq-len {shorter}", _with_context(quantities, point, shorter)
+    if quantities.device.count == 1:
+        for name in library.shipped("devices"):
+            if name != quantities.device.name and ("sparse" not in name or quantities.device.sparse):
+                yield f"--device {name}", _with_device(quantities, point, name)
+    if answer.status in ("does_not_fit", "beyond_memory") and answer.fit is not None:
+        try:
+            needed = answer.fit.bytes_at(1, point) / (answer.fit.capacity.p / Fraction(int(answer.fit.capacity.q)))
+        except (TypeError, AttributeError):
+            return
+        count = max(2, -(-needed.numerator // needed.denominator)) * quantities.device.count
+        yield f"--count {count}", _with_count(quantities, point, count)
+
+
+def put_free(quantities: Quantities) -> set[Symbol]:
+    """The dtype roles that a pass's bytes depend on."""
+    table = quantities.table
+    used: set[Symbol] = set()
+    for storage in (*table.weights, *table.dataflow.kept):
+        used |= storage.bytes_each.free_symbols
+    return used & {role_bytes[role] for role in DTYPE_ROLES}
+
+
+def _with_dtype(compiled: Compiled, run: Run, answer: Crossover, role: str, narrower: DType) -> Callable[[], Crossover]:
+    def change() -> Crossover:
+        span = compiled.program.source.span(0, 0)
+        other = compiled.changed(dtypes={role: syntax.TypeName(narrower.name, None, span)})
+        other._dataflows.update(_retyped(compiled, other))
+        return crossover(replace_table(answer.quantities, other, run), answer.point)
+
+    return change
+
+
+def _retyped(compiled: Compiled, other: Compiled) -> dict[tuple[object, ...], object]:
+    """The graphs that are expanded already: a dtype changes nothing in them but the bytes of a value."""
+    environment = replace(compiled.environment, dtypes=other.environment.dtypes)
+    return {
+        key: replace(flow, environment=replace(flow.environment, dtypes=environment.dtypes))
+        for key, flow in compiled._dataflows.items()
+    }
+
+
+def replace_table(quantities: Quantities, other: Compiled, run: Run) -> Quantities:
+    """The same question asked of another spec."""
+    return Quantities(other.table(run), quantities.device, quantities.timing, quantities.memory_fraction)
+
+
+def _contexts(quantities: Quantities, answer: Crossover, context: Fraction) -> list[int]:
+    """Half the context, and the longest power of two at which the pass crosses and fits."""
+    found = [int(context) // 2] if context >= 2 else []
+    feasible = answer.feasible
+    if feasible is not None and feasible.critical.value is not None and 2 <= feasible.critical.value < context:
+        shorter = 1 << ((int(Fraction(feasible.critical.value)) - 1).bit_length() - 1)
+        for candidate in (shorter, shorter // 2, shorter // 4):
+            if candidate and _with_context(quantities, answer.point, candidate)().status == "crosses":
+                found.append(candidate)
+                break
+    return list(dict.fromkeys(found))
+
+
+def _with_context(quantities: Quantities, point: Mapping[Symbol, Fraction], context: int) -> Callable[[], Crossover]:
+    return lambda: crossover(quantities, {**point, seq_len: Fraction(context)})
+
+
+def _with_device(quantities: Quantities, point: Mapping[Symbol, Fraction], name: str) -> Callable[[], Crossover]:
+    return lambda: crossover(_on(quantities, shipped_device(name)), point)
+
+
+def _with_count(quantities: Quantities, point: Mapping[Symbol, Fraction], count: int) -> Callable[[], Crossover]:
+    assert quantities.device is not None
+    device = quantities.device
+    return lambda: crossover(_on(quantities, device.times(count // device.count)), point)
+
+
+def _on(quantities: Quantities, device: Device) -> Quantities:
+    return Quantities(quantities.table, device, quantities.timing, quantities.memory_fraction)
+
+

@@ -1,0 +1,119 @@
+"""SymPy's symbols and the few operations on expressions that everything uses; the only place that makes symbols.
+
+Symbols are positive and never integer: with `integer=True` SymPy's solvers drop a crossover that is no whole number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from functools import lru_cache
+from math import comb
+
+from sympy import Add, Expr, Float, Integer, Mul, Pow, Rational, S, Symbol, expand
+from sympy.core.numbers import Number as SympyNumber
+
+WORKLOAD = ("batch_size", "seq_len", "new_tokens")
+DTYPE_ROLES = ("weights", "cache", "activations")
+MOST_TERMS = 20_000
+
+
+@lru_cache(maxsize=None)
+def symbol(name: str) -> Symbol:
+    """The symbol of a dim."""
+    return Symbol(name, positive=True)
+
+
+batch_size = symbol("batch_size")
+seq_len = symbol("seq_len")
+new_tokens = symbol("new_tokens")
+workload = frozenset({batch_size, seq_len, new_tokens})
+
+# A role's bytes a value stay symbols until a figure is wanted. The dot keeps them apart from every dim.
+role_bytes = {role: symbol(f"dtype.{role}") for role in DTYPE_ROLES}
+
+
+class TooManyTerms(Exception):
+    """An expansion would not fit in memory."""
+
+
+def rational(value: int | Fraction) -> Rational:
+    """A Python number as SymPy's, exactly."""
+    return Rational(value.numerator, value.denominator)
+
+
+def fraction(value: Expr) -> Fraction:
+    """SymPy's Rational as Python's Fraction."""
+    if not isinstance(value, Rational):
+        raise TypeError(f"{value} is no exact number")
+    return Fraction(int(value.p), int(value.q))
+
+
+def is_number(expr: Expr) -> bool:
+    """Whether an expression is an exact number."""
+    return isinstance(expr, SympyNumber) and not isinstance(expr, Float)
+
+
+def product(factors: Iterable[Expr]) -> Expr:
+    return Mul(*factors)
+
+
+def total(terms: Iterable[Expr]) -> Expr:
+    """A sum built in one go: adding terms one by one costs quadratic time."""
+    return Add(*terms)
+
+
+def put_in(expr: Expr, values: Mapping[Symbol, Expr]) -> Expr:
+    """Replace symbols by values, exactly."""
+    return expr.xreplace(values) if values else expr
+
+
+def terms_estimate(expr: Expr) -> int:
+    """An upper bound for the number of terms that `expand` would give."""
+    if isinstance(expr, Add):
+        return sum(terms_estimate(arg) for arg in expr.args)
+    if isinstance(expr, Mul):
+        size = 1
+        for arg in expr.args:
+            size *= terms_estimate(arg)
+        return size
+    if isinstance(expr, Pow) and isinstance(expr.exp, Integer) and expr.exp > 0:
+        terms = terms_estimate(expr.base)
+        return 1 if terms == 1 else comb(int(expr.exp) + terms - 1, terms - 1)
+    return 1
+
+
+def expanded(expr: Expr) -> Expr:
+    """`expand`, refused where it would grow out of all bounds."""
+    if terms_estimate(expr) > MOST_TERMS:
+        raise TooManyTerms
+    return expand(expr)
+
+
+def is_zero(expr: Expr) -> bool:
+    """Whether an expression is identically zero."""
+    if expr == 0:
+        return True
+    if is_number(expr):
+        return False
+    if expanded(expr) == 0:
+        return True
+    numerator, denominator = expr.together().as_numer_denom()
+    return denominator != 1 and expanded(numerator) == 0
+
+
+def sign(expr: Expr) -> int | None:
+    """The sign of an expression in positive symbols where its coefficients, all of one sign, decide it; else None."""
+    expr = expanded(expr)
+    if is_number(expr):
+        return int(bool(expr > 0)) - int(bool(expr < 0))
+    signs = set()
+    for term in Add.make_args(expr):
+        coefficient, rest = term.as_coeff_Mul()
+        if not rest.is_positive:
+            return None
+        signs.add(1 if coefficient > 0 else -1)
+    return signs.pop() if len(signs) == 1 else None
+
+
+ZERO, ONE = S.Zero, S.One

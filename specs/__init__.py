@@ -1,0 +1,1 @@
+"""The shipped specs: models, devices and the blocks that models share."""
