@@ -77,10 +77,13 @@ def compiled(spec: str, options: Mapping[str, Any]) -> Compiled:
 
 def run_of(options: Mapping[str, Any]) -> Run:
     return Run(
-        options.get("phase", "decode"), options.get("graph"), options.get("fidelity", "cache"),
-        options.get("masked", "full"), options.get("fusion", "elementwise"),
+        options.get("phase", "decode"),
+        options.get("graph"),
+        options.get("fidelity", "cache"),
+        options.get("masked", "full"),
+        options.get("fusion", "elementwise"),
         whole("new-tokens", options.get("new_tokens")),
-    )  # fmt: skip
+    )
 
 
 def check_tokens(quantities: Quantities, at: Mapping[Symbol, Fraction]) -> None:
@@ -109,9 +112,11 @@ def quantities_of(spec: Compiled, options: Mapping[str, Any], device: Device | N
     for diagnostic in unused(table.dataflow):
         click.echo(render([diagnostic]), err=True)
     found = Quantities(
-        table, device, options.get("timing", "overlap"),
+        table,
+        device,
+        options.get("timing", "overlap"),
         fraction_option("memory-fraction", options.get("memory_fraction", "1")),
-    )  # fmt: skip
+    )
     check_tokens(found, point(options))
     return found
 

@@ -16,9 +16,19 @@ from .options import DEVICE, MODEL, OUTPUT, POINT, options
 
 @click.command("formula")
 @click.argument("spec")
-@click.option("--of", "wanted", multiple=True, metavar="QUANTITY", help="Which quantity, again and again.  [default: flops, bytes]")
 @click.option(
-    "--format", "form", type=click.Choice(["text", "latex", "markdown", "python", "json"]), default="text", show_default=True
+    "--of",
+    "wanted",
+    multiple=True,
+    metavar="QUANTITY",
+    help="Which quantity, again and again.  [default: flops, bytes]",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "latex", "markdown", "python", "json"]),
+    default="text",
+    show_default=True,
 )
 @click.option("--flat", is_flag=True, help="One sum, without the hierarchy of blocks.")
 @options(DEVICE, POINT, MODEL, "names", OUTPUT)

@@ -16,7 +16,9 @@ from .options import OUTPUT, options
 
 @click.command("graph")
 @click.argument("spec")
-@click.option("--format", "form", type=click.Choice(["dot", "mermaid", "svg", "json"]), default="dot", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["dot", "mermaid", "svg", "json"]), default="dot", show_default=True
+)
 @options("phase", "graph", "new-tokens", "set", "free", OUTPUT)
 def command(spec: str, form: str, **given: Any) -> None:
     """The dataflow graph: operations as nodes, tensors on the edges, blocks as clusters, a repeat drawn once.
@@ -41,7 +43,9 @@ def command(spec: str, form: str, **given: Any) -> None:
 def _svg(source: str) -> str:
     program = shutil.which("dot")
     if program is None:
-        raise refuse("an SVG is drawn by Graphviz, whose `dot` is not installed here", "--format mermaid or dot needs nothing")
+        raise refuse(
+            "an SVG is drawn by Graphviz, whose `dot` is not installed here", "--format mermaid or dot needs nothing"
+        )
     done = subprocess.run([program, "-Tsvg"], input=source, capture_output=True, text=True, check=False)
     if done.returncode:
         raise refuse(f"Graphviz failed: {done.stderr.strip().splitlines()[0] if done.stderr.strip() else 'no message'}")

@@ -32,7 +32,11 @@ def command(name: str, origin: str, **given: Any) -> None:
     """
     stem = name.removesuffix(".arch")
     identifier = re.sub(r"\W", "_", stem, flags=re.ASCII)
-    if not re.fullmatch(r"[A-Za-z][\w.-]*", stem, flags=re.ASCII) or identifier in RESERVED or keyword.iskeyword(identifier):
+    if (
+        not re.fullmatch(r"[A-Za-z][\w.-]*", stem, flags=re.ASCII)
+        or identifier in RESERVED
+        or keyword.iskeyword(identifier)
+    ):
         raise refuse(f"`{name}` cannot name a spec: a letter, then letters, digits, `_`, `-` or `.`")
     source, variant = library.find_spec(origin)
     program = read_program(source, Report())

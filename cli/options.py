@@ -12,15 +12,23 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 PHASE_HELP = "How the graph is run: decode, prefill, or a phase of the spec."
 
 _OPTIONS: dict[str, Callable[[Any], Any]] = {
-    "device": click.option("--device", metavar="NAME", help="A shipped device, a file that declares one, or FILE:NAME."),
+    "device": click.option(
+        "--device", metavar="NAME", help="A shipped device, a file that declares one, or FILE:NAME."
+    ),
     "phase": click.option("--phase", default="decode", show_default=True, metavar="NAME", help=PHASE_HELP),
     "graph": click.option("--graph", metavar="NAME", help="Which graph of the spec.  [default: forward]"),
     "fidelity": click.option(
-        "--fidelity", type=click.Choice(["params", "cache", "traffic"]), default="cache", show_default=True,
+        "--fidelity",
+        type=click.Choice(["params", "cache", "traffic"]),
+        default="cache",
+        show_default=True,
         help="How finely costs are counted.",
     ),
     "timing": click.option(
-        "--timing", type=click.Choice(["overlap", "serial", "per_op"]), default="overlap", show_default=True,
+        "--timing",
+        type=click.Choice(["overlap", "serial", "per_op"]),
+        default="overlap",
+        show_default=True,
         help="How compute and memory time add up.",
     ),
     "batch-size": click.option("--batch-size", metavar="N", help="Sequences at once; left out, it stays a symbol."),
@@ -31,11 +39,17 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     ),
     "free": click.option("--free", multiple=True, metavar="DIM", help="Forget a dim's value; `all` forgets every one."),
     "masked": click.option(
-        "--masked", type=click.Choice(["full", "exact"]), default="full", show_default=True,
+        "--masked",
+        type=click.Choice(["full", "exact"]),
+        default="full",
+        show_default=True,
         help="Attention pairs: the full rectangle, or those that mask and window keep.",
     ),
     "fusion": click.option(
-        "--fusion", type=click.Choice(["elementwise", "none"]), default="elementwise", show_default=True,
+        "--fusion",
+        type=click.Choice(["elementwise", "none"]),
+        default="elementwise",
+        show_default=True,
         help="What fidelity traffic takes to be fused.",
     ),
     "memory-fraction": click.option(
@@ -43,13 +57,14 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     ),
     "count": click.option("--count", default=1, metavar="N", help="So many devices as one, communication left out."),
     "names": click.option(
-        "--names", type=click.Choice(["short", "long"]),
+        "--names",
+        type=click.Choice(["short", "long"]),
         help="Symbols of the spec, or names, in formulas.  [default: short where every dim has one]",
     ),
     "json": click.option("--json", "as_json", is_flag=True, help="For programs."),
     "output": click.option("-o", "--output", metavar="FILE", help="Write there: the whole file or nothing."),
     "overwrite": click.option("--overwrite", is_flag=True, help="Write over a file that is there."),
-}  # fmt: skip
+}
 
 MODEL = ("phase", "graph", "fidelity", "new-tokens", "set", "free", "masked", "fusion")
 POINT = ("batch-size", "seq-len")

@@ -20,13 +20,30 @@ if TYPE_CHECKING:
     from costmodel.symbols import batch_size, new_tokens, seq_len
 
 __all__ = [
-    "Cost", "Crossover", "Diagnostic", "Model", "SpecError", "batch_size", "load", "new_tokens", "parse", "seq_len",
-]  # fmt: skip
+    "Cost",
+    "Crossover",
+    "Diagnostic",
+    "Model",
+    "SpecError",
+    "batch_size",
+    "load",
+    "new_tokens",
+    "parse",
+    "seq_len",
+]
 
 _HOMES = {
-    "Cost": "api", "Model": "api", "load": "api", "parse": "api", "Crossover": "solve.answer", "Diagnostic": "source",
-    "SpecError": "source", "batch_size": "symbols", "new_tokens": "symbols", "seq_len": "symbols",
-}  # fmt: skip
+    "Cost": "api",
+    "Model": "api",
+    "load": "api",
+    "parse": "api",
+    "Crossover": "solve.answer",
+    "Diagnostic": "source",
+    "SpecError": "source",
+    "batch_size": "symbols",
+    "new_tokens": "symbols",
+    "seq_len": "symbols",
+}
 
 
 def __getattr__(name: str) -> Any:

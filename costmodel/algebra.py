@@ -127,8 +127,14 @@ class _Maker:
                 return Func("sqrt", (self.make(expr.base),))
             return Power(self.make(expr.base), self.make(expr.exp))
         name = {
-            "Min": "min", "Max": "max", "ceiling": "ceil", "floor": "floor", "Mod": "mod", "LambertW": "W", "log": "log",
-        }.get(expr.func.__name__, expr.func.__name__)  # fmt: skip
+            "Min": "min",
+            "Max": "max",
+            "ceiling": "ceil",
+            "floor": "floor",
+            "Mod": "mod",
+            "LambertW": "W",
+            "log": "log",
+        }.get(expr.func.__name__, expr.func.__name__)
         arguments = sorted(expr.args, key=self._term_key, reverse=True) if name in ("min", "max") else expr.args
         return Func(name, tuple(self.make(argument) for argument in arguments))
 
@@ -223,7 +229,7 @@ def _grouped_exponentials(terms: list[Expr]) -> tuple[list[Expr], list[tuple[Exp
 
 
 def _common_symbols(terms: list[Expr]) -> Expr:
-    """The monomial of workload symbols that divides every term; dims stay in their products, where one looks for them."""
+    """The monomial of workload symbols that divides every term; dims stay in their products."""
     if len(terms) < 2:
         return S.One
     common: dict[Symbol, int] | None = None
@@ -276,7 +282,9 @@ def _text(node: Tree, name: Callable[[str], str]) -> str:
         case Frac():
             over = _inside_product(node.over, name) if isinstance(node.over, Sum) else _text(node.over, name)
             under = _text(node.under, name)
-            if isinstance(node.under, Sum | Prod | Frac) or (isinstance(node.under, Num) and node.under.value.denominator != 1):
+            if isinstance(node.under, Sum | Prod | Frac) or (
+                isinstance(node.under, Num) and node.under.value.denominator != 1
+            ):
                 under = f"({under})"
             return f"{over} / {under}"
         case Power():

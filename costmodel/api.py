@@ -82,10 +82,19 @@ class Model:
         return Model(with_free(self.compiled, dims))
 
     def cost(
-        self, phase: str = "decode", *, graph: str | None = None, fidelity: str = "cache", masked: str = "full",
-        fusion: str = "elementwise", new_tokens: int | None = None, device: str | Device | None = None,
-        timing: str = "overlap", memory_fraction: float | Fraction = 1, count: int = 1,
-    ) -> Cost:  # fmt: skip
+        self,
+        phase: str = "decode",
+        *,
+        graph: str | None = None,
+        fidelity: str = "cache",
+        masked: str = "full",
+        fusion: str = "elementwise",
+        new_tokens: int | None = None,
+        device: str | Device | None = None,
+        timing: str = "overlap",
+        memory_fraction: float | Fraction = 1,
+        count: int = 1,
+    ) -> Cost:
         """What a pass costs, as closed forms in `batch_size`, `seq_len` and the dims that are free.
 
         Example:
@@ -149,7 +158,10 @@ class Cost:
 
     def _repr_latex_(self) -> str:
         names = symbols(self.compiled, None)
-        lines = [f"C &= {latex(self.quantities.table.flops, names)}", f"M &= {latex(self.quantities.table.bytes, names)}"]
+        lines = [
+            f"C &= {latex(self.quantities.table.flops, names)}",
+            f"M &= {latex(self.quantities.table.bytes, names)}",
+        ]
         return "$\\displaystyle \\begin{aligned}" + r" \\ ".join(lines) + "\\end{aligned}$"
 
 
@@ -166,7 +178,11 @@ class Evaluated:
             value: Figure = figure(expr, self.point)
         except Open as missing:
             raise SpecError(
-                Diagnostic("open", f"`{name}` depends on {missing.symbol}, which has no value", help=f"evaluate({missing.symbol}=…)")
+                Diagnostic(
+                    "open",
+                    f"`{name}` depends on {missing.symbol}, which has no value",
+                    help=f"evaluate({missing.symbol}=…)",
+                )
             ) from None
         if isinstance(value, Fraction) and value.denominator == 1:
             return value.numerator
@@ -192,5 +208,3 @@ def _point(figures: Mapping[str, int]) -> dict[Symbol, Fraction]:
             raise SpecError(Diagnostic("argument", f"{name} is {value}: a whole number, 1 or more, is needed"))
         found[symbol(name)] = number
     return found
-
-

@@ -22,7 +22,6 @@ from costmodel.source import Diagnostic, Report, Span, SpecError
 from costmodel.symbols import is_number, put_in, rational, symbol
 
 
-
 @dataclass(frozen=True)
 class ExpectResult:
     """A checked fact: under which variant, both sides, and whether it holds."""
@@ -85,14 +84,25 @@ def check_compiled(compiled: Compiled) -> CheckResult:
                 expects.extend(_expects(choice, report))
     except SpecError as stopped:
         return CheckResult(
-            compiled.name, program.title, operations, tuple(program.variants), tuple(expects), stopped.diagnostics, (),
+            compiled.name,
+            program.title,
+            operations,
+            tuple(program.variants),
+            tuple(expects),
+            stopped.diagnostics,
+            (),
             stopped.unchecked,
-        )  # fmt: skip
+        )
     warnings = [_warning(what, kind, span) for what, kind, span in sorted(unused or (), key=lambda u: u[2].start)]
     return CheckResult(
-        compiled.name, program.title, operations, tuple(program.variants), tuple(expects), tuple(report.errors),
+        compiled.name,
+        program.title,
+        operations,
+        tuple(program.variants),
+        tuple(expects),
+        tuple(report.errors),
         tuple(warnings) if not report.errors else (),
-    )  # fmt: skip
+    )
 
 
 def _try(report: Report, action: Callable[[], object]) -> None:
@@ -129,9 +139,7 @@ def _idle(flow: Dataflow) -> Iterator[tuple[str, str, Span]]:
 
 def _warning(what: str, kind: str, span: Span) -> Diagnostic:
     message = f"nothing uses the result of this `{what}`" if kind == "result" else f"nothing uses {kind} `{what}`"
-    return Diagnostic(
-        "unused", message, span, facts=("it is counted all the same",), severity="warning"
-    )
+    return Diagnostic("unused", message, span, facts=("it is counted all the same",), severity="warning")
 
 
 def unused(flow: Dataflow) -> list[Diagnostic]:
@@ -150,8 +158,8 @@ def _expects(compiled: Compiled, report: Report) -> Iterator[ExpectResult]:
         try:
             outcome = evaluate(compiled, expect.condition)
         except SpecError as error:
-            for diagnostic in error.diagnostics:
-                report.add(diagnostic)
+            for found in error.diagnostics:
+                report.add(found)
             continue
         left, right = (_shown(side, compiled) for side in (outcome.left, outcome.right))
         diagnostic = None if outcome.holds else _failure(compiled, expect, outcome, left, right)
@@ -162,8 +170,15 @@ def _shown(side: Measure, compiled: Compiled) -> str:
     return text(side.value, order_of([*FIRST, *compiled.program.dims]))
 
 
-_NOT = {"==": "not", "!=": "and should not be", "<": "not less than", "<=": "more than", ">": "not more than",
-        ">=": "less than", "~=": "not about"}  # fmt: skip
+_NOT = {
+    "==": "not",
+    "!=": "and should not be",
+    "<": "not less than",
+    "<=": "more than",
+    ">": "not more than",
+    ">=": "less than",
+    "~=": "not about",
+}
 
 
 def _failure(compiled: Compiled, expect: syntax.Expect, outcome: Outcome, left: str, right: str) -> Diagnostic:
@@ -237,4 +252,3 @@ def _holds_with(compiled: Compiled, expect: syntax.Expect, name: str, value: int
         return evaluate(compiled.changed({name: number}), expect.condition).holds is True
     except SpecError:
         return False
-

@@ -8,29 +8,24 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 
-from sympy import Expr
+from sympy import Expr, Symbol
 
 from costmodel import syntax
 from costmodel.costs import FIDELITIES, CostTable, price
-from costmodel.dtypes import DTYPE_NAMES, ROLES, dtype
+from costmodel.dtypes import DTYPE_NAMES, ROLES, DType, dtype
 from costmodel.elaborate.dataflow import Dataflow
-from costmodel.elaborate.environment import (
-    Choice,
-    Environment,
-    PhaseSettings,
-    environment,
-    find_phase,
-)
+from costmodel.elaborate.environment import Choice, Environment, PhaseSettings, environment, find_phase
 from costmodel.elaborate.expand import elaborate
 from costmodel.library import find_spec
 from costmodel.names import listed, nearest
 from costmodel.ops import Counting
 from costmodel.parse import parse_expression
-from costmodel.program import Program, link, walk
+from costmodel.program import Program, link
 from costmodel.resolve import BUILT_IN_PHASES, resolve
 from costmodel.source import Diagnostic, Report, Source, SpecError
 from costmodel.symbols import WORKLOAD, rational
 from costmodel.tensors import Kind, Storage
+from costmodel.walk import walk
 
 TIMINGS = ("overlap", "serial", "per_op")
 MASKED = ("full", "exact")
@@ -73,10 +68,12 @@ def one_of(what: str, value: str, known: Iterable[str]) -> str:
         near = nearest(value, known)
         raise SpecError(
             Diagnostic(
-                "unknown-name", f"there is no {what} `{value}`", facts=(f"there are {listed(known)}",),
+                "unknown-name",
+                f"there is no {what} `{value}`",
+                facts=(f"there are {listed(known)}",),
                 help=f"`{near}` is near" if near else "",
             )
-        )  # fmt: skip
+        )
     return value
 
 
@@ -120,7 +117,7 @@ class Compiled:
     @cached_property
     def read_by_if(self) -> frozenset[str]:
         """The dims that an `if` was decided by, those behind derived ones too."""
-        decided = set()
+        decided: set[Symbol] = set()
         for graph in self.program.graphs:
             for phase in phases_of(self.program, graph):
                 decided |= self._expand(phase, self.choice).decided
@@ -138,8 +135,8 @@ class Compiled:
         return frozenset(names)
 
     def changed(
-        self, sets: Mapping[str, syntax.Expression] | None = None, dtypes: Mapping[str, syntax.TypeName] | None = None,
-    ) -> Compiled:  # fmt: skip
+        self, sets: Mapping[str, syntax.Expression] | None = None, dtypes: Mapping[str, syntax.TypeName] | None = None
+    ) -> Compiled:
         """The same spec with other values for dims or dtypes."""
         choice = replace(
             self.choice,
@@ -147,6 +144,16 @@ class Compiled:
             dtypes=(*self.choice.dtypes, *(dtypes or {}).items()),
         )
         return Compiled(self.program, choice, self.name, self.free_all)
+
+    def retyped(self, role: str, narrower: DType) -> Compiled:
+        """The same spec with another dtype, which changes nothing in expanded graphs but the bytes of values."""
+        span = self.program.source.span(0, 0)
+        other = self.changed(dtypes={role: syntax.TypeName(narrower.name, None, span)})
+        dtypes = other.environment.dtypes
+        for key, flow in self._dataflows.items():
+            environment = replace(flow.environment, dtypes={**flow.environment.dtypes, **dtypes})
+            other._dataflows[key] = replace(flow, environment=environment)
+        return other
 
     def dataflow(self, run: Run) -> Dataflow:
         """The expanded graph of a run.
@@ -300,9 +307,7 @@ def with_sets(compiled: Compiled, sets: Iterable[str]) -> Compiled:
         name = name.strip()
         option = Source("--set", text)
         if not equals or not value.strip():
-            raise SpecError(
-                Diagnostic("argument", f"--set takes DIM=EXPR, not `{text}`", option.span(0, len(text)))
-            )
+            raise SpecError(Diagnostic("argument", f"--set takes DIM=EXPR, not `{text}`", option.span(0, len(text))))
         start = len(text) - len(value)
         if name.startswith("dtype."):
             role = name.removeprefix("dtype.")
@@ -310,29 +315,36 @@ def with_sets(compiled: Compiled, sets: Iterable[str]) -> Compiled:
                 near = nearest(role, ROLES)
                 raise SpecError(
                     Diagnostic(
-                        "unknown-name", f"there is no role `{role}` of dtypes", option.span(0, len(name)),
-                        facts=(f"the roles are {listed(ROLES)}",), help=f"`{near}` is near" if near else "",
+                        "unknown-name",
+                        f"there is no role `{role}` of dtypes",
+                        option.span(0, len(name)),
+                        facts=(f"the roles are {listed(ROLES)}",),
+                        help=f"`{near}` is near" if near else "",
                     )
-                )  # fmt: skip
+                )
             dtypes[role] = _type_option(option, value, start)
             continue
         names = {*compiled.program.dims, *WORKLOAD}
         if name in WORKLOAD:
             raise SpecError(
                 Diagnostic(
-                    "argument", f"`{name}` is part of the workload", option.span(0, len(name)),
+                    "argument",
+                    f"`{name}` is part of the workload",
+                    option.span(0, len(name)),
                     help=f"--{name.replace('_', '-')} {value.strip()}",
                 )
-            )  # fmt: skip
+            )
         if name not in names:
             near = nearest(name, names)
             raise SpecError(
                 Diagnostic(
-                    "unknown-name", f"`{compiled.name}` has no dim `{name}`", option.span(0, len(name)),
+                    "unknown-name",
+                    f"`{compiled.name}` has no dim `{name}`",
+                    option.span(0, len(name)),
                     facts=() if near else (f"its dims are {listed(compiled.program.dims, 40)}",),
                     help=f"`{near}` is near" if near else "",
                 )
-            )  # fmt: skip
+            )
         dims[name] = _expression_option(option, value, start, names)
     return compiled.changed(dims, dtypes) if dims or dtypes else compiled
 
@@ -345,10 +357,12 @@ def _expression_option(option: Source, value: str, start: int, names: set[str]) 
             near = nearest(part.id, names)
             raise SpecError(
                 Diagnostic(
-                    "unknown-name", f"there is no dim `{part.id}`", option.span(part.span.start, part.span.end),
+                    "unknown-name",
+                    f"there is no dim `{part.id}`",
+                    option.span(part.span.start, part.span.end),
                     help=f"`{near}` is near" if near else "",
                 )
-            )  # fmt: skip
+            )
     return node
 
 
@@ -362,10 +376,13 @@ def _type_option(option: Source, value: str, start: int) -> syntax.TypeName:
         near = nearest(text, DTYPE_NAMES)
         raise SpecError(
             Diagnostic(
-                "unknown-name", f"there is no dtype `{text}`", span,
-                facts=(f"dtypes are {listed(DTYPE_NAMES, 20)}, or `N bits`",), help=f"`{near}` is near" if near else "",
+                "unknown-name",
+                f"there is no dtype `{text}`",
+                span,
+                facts=(f"dtypes are {listed(DTYPE_NAMES, 20)}, or `N bits`",),
+                help=f"`{near}` is near" if near else "",
             )
-        )  # fmt: skip
+        )
     return syntax.TypeName(text, None, span)
 
 
@@ -382,12 +399,12 @@ def with_free(compiled: Compiled, names: Iterable[str]) -> Compiled:
             near = nearest(name, {*known, "all"})
             raise SpecError(
                 Diagnostic(
-                    "unknown-name", f"`{compiled.name}` has no dim `{name}` to free",
+                    "unknown-name",
+                    f"`{compiled.name}` has no dim `{name}` to free",
                     help=f"`{near}` is near" if near else "",
                 )
-            )  # fmt: skip
+            )
     free = frozenset(name for name in names if name != "all")
     if not names:
         return compiled
     return Compiled(compiled.program, replace(compiled.choice, free=free), compiled.name, "all" in names)
-

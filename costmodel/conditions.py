@@ -77,9 +77,9 @@ def evaluate(compiled: Compiled, condition: syntax.Condition, setting: Setting |
         # different for some values: refuted where equality is claimed, open where an order is
         holds = {"==": False, "!=": None}.get(condition.relation)
         return Outcome(left, right, holds)
-    holds = {
-        "==": known == 0, "!=": known != 0, "<": known < 0, "<=": known <= 0, ">": known > 0, ">=": known >= 0,
-    }[condition.relation]  # fmt: skip
+    holds = {"==": known == 0, "!=": known != 0, "<": known < 0, "<=": known <= 0, ">": known > 0, ">=": known >= 0}[
+        condition.relation
+    ]
     return Outcome(left, right, holds)
 
 
@@ -89,16 +89,14 @@ def _about(left: Measure, right: Measure, condition: syntax.Condition) -> bool:
         if isinstance(node, syntax.Number | syntax.Quantity):
             if not is_number(other.value):
                 free = ", ".join(sorted(s.name for s in other.value.free_symbols))
-                raise SpecError(
-                    Diagnostic("open", f"`~=` needs a figure, and {free} has none", condition.span)
-                )
+                raise SpecError(Diagnostic("open", f"`~=` needs a figure, and {free} has none", condition.span))
             unit = fraction(written.value) / node.value if node.value else Fraction(1)
             return abs(fraction(other.value) - fraction(written.value)) <= _last_place(node.text) * unit / 2
     raise SpecError(Diagnostic("syntax", "`~=` needs a number as written on one side", condition.span))
 
 
 def _last_place(text: str) -> Fraction:
-    """What one more in the last significant digit written is: 10^7 for 8.03e9; zeros before an exponent do not count."""
+    """What 1 in the last significant digit written is: 10^7 for 8.03e9; zeros before an exponent do not count."""
     mantissa, _, exponent = text.replace("_", "").lower().partition("e")
     place = -len(mantissa.partition(".")[2])
     digits = mantissa.replace(".", "")
@@ -151,10 +149,12 @@ def _of_device(setting: Setting, compiled: Compiled, fields: tuple[str, ...], no
     near = nearest(fields[0], ("memory", "bandwidth", "peak", "price"))
     raise SpecError(
         Diagnostic(
-            "unknown-name", f"device `{device.name}` states no `{'.'.join(fields)}`", node.span,
+            "unknown-name",
+            f"device `{device.name}` states no `{'.'.join(fields)}`",
+            node.span,
             help=f"`{near}` is near" if near else "",
         )
-    )  # fmt: skip
+    )
 
 
 def _called(compiled: Compiled, node: syntax.Call, setting: Setting) -> Measure:
@@ -183,9 +183,14 @@ def _called(compiled: Compiled, node: syntax.Call, setting: Setting) -> Measure:
     run = setting.run
     if "graph" in texts and "phase" not in texts:
         run = replace(run, phase="decode")
-    run = replace(run, **{k: v for k, v in texts.items() if k in ("phase", "graph", "fidelity", "masked", "fusion")})
-    if "new_tokens" in fields:
-        run = replace(run, new_tokens=int(fields["new_tokens"]))
+    run = Run(
+        texts.get("phase", run.phase),
+        texts.get("graph", run.graph),
+        texts.get("fidelity", run.fidelity),
+        texts.get("masked", run.masked),
+        texts.get("fusion", run.fusion),
+        int(fields["new_tokens"]) if "new_tokens" in fields else run.new_tokens,
+    )
     device = find_device(texts["device"], compiled.program) if "device" in texts else setting.device
     if device is not None and "count" in fields:
         device = device.times(int(fields["count"]))
@@ -200,9 +205,7 @@ def _quantity(
 ) -> Measure:
     quantities = Quantities(compiled.table(setting.run), setting.device, setting.timing, setting.memory_fraction)
     if QUANTITIES[name].device and setting.device is None:
-        raise SpecError(
-            Diagnostic("device", f"`{name}` needs a device", node.span, help=f'{name}(device="h100-sxm")')
-        )
+        raise SpecError(Diagnostic("device", f"`{name}` needs a device", node.span, help=f'{name}(device="h100-sxm")'))
     put = put or {}
     if name == "crossover":
         point = {s: fraction(v) for s, v in put.items() if is_number(v)}

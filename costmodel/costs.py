@@ -12,7 +12,7 @@ from costmodel.elaborate.dataflow import Dataflow, Node
 from costmodel.ops import Counting
 from costmodel.ops.custom import Custom, Unused
 from costmodel.ops.kept import Cache, Keep, Update
-from costmodel.symbols import ONE, ZERO, batch_size, is_zero, new_tokens, product, put_in, rational, total
+from costmodel.symbols import ONE, ZERO, batch_size, is_zero, new_tokens, product, put_in, rational, sign, total
 from costmodel.tensors import Extents, Kind, Region, Storage, Tensor
 
 FIDELITIES = ("params", "cache", "traffic")
@@ -125,9 +125,7 @@ class CostTable:
 
     @cached_property
     def cache_memory(self) -> Expr:
-        return total(
-            self.put_in(s.elements * s.turns * s.rows * s.bytes_each) for s in self.dataflow.kept
-        )
+        return total(self.put_in(s.elements * s.turns * s.rows * s.bytes_each) for s in self.dataflow.kept)
 
     @cached_property
     def activation_peaks(self) -> tuple[tuple[Expr, Node], ...]:
@@ -258,7 +256,7 @@ def _whole_storages(dataflow: Dataflow, counting: Counting) -> dict[int, Cost]:
         if storage.kind is Kind.CACHE:
             windows = {window for _, window in users}
             if None not in windows:
-                elements = elements * _reach(storage, Max(*windows))  # type: ignore[arg-type]
+                elements = elements * _reach(storage, Max(*windows))
         twice = rational(2) if storage.kind is Kind.STATE else ONE
         cache_bytes.setdefault(first, []).append(twice * elements * storage.bytes_each)
     costs = {}
@@ -340,9 +338,12 @@ def _moved(node: Node, counting: Counting, without_past: bool) -> Cost:
     if isinstance(operation, Custom):
         return _declared_bytes(operation, cost, node, weights, reads, writes)
     return replace(
-        cost, weight_bytes=total(weights), cache_read_bytes=total(reads), cache_write_bytes=total(writes),
+        cost,
+        weight_bytes=total(weights),
+        cache_read_bytes=total(reads),
+        cache_write_bytes=total(writes),
         activation_bytes=total(activations),
-    )  # fmt: skip
+    )
 
 
 def _declared_bytes(
@@ -361,9 +362,12 @@ def _declared_bytes(
     if operation.write_bytes is not None:
         writes, given = [], [operation.write_bytes * rows]
     return replace(
-        cost, weight_bytes=total(weights), cache_read_bytes=total(reads), cache_write_bytes=total(writes),
+        cost,
+        weight_bytes=total(weights),
+        cache_read_bytes=total(reads),
+        cache_write_bytes=total(writes),
         activation_bytes=total([*taken, *given]),
-    )  # fmt: skip
+    )
 
 
 def _read(node: Node) -> list[tuple[Tensor, Expr]]:
@@ -421,8 +425,6 @@ def _peaks(table: CostTable) -> tuple[tuple[Expr, Node], ...]:
 
 
 def _never_less(a: Expr, b: Expr) -> bool:
-    from costmodel.symbols import sign
-
     difference = a - b
     return is_zero(difference) or sign(difference) == 1
 

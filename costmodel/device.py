@@ -110,10 +110,12 @@ def _device(node: syntax.DeviceDeclaration, report: Report) -> Device | None:
         if key in places:
             report.add(
                 Diagnostic(
-                    "duplicate", f"`{item.name_span.text}` is stated twice", item.name_span,
+                    "duplicate",
+                    f"`{item.name_span.text}` is stated twice",
+                    item.name_span,
                     others=(Label(places[key], "first here"),),
                 )
-            )  # fmt: skip
+            )
             continue
         places[key] = item.name_span
         try:
@@ -129,7 +131,9 @@ def _device(node: syntax.DeviceDeclaration, report: Report) -> Device | None:
                 source = item.value.value
             elif item.name == "peak":
                 raise SpecError(
-                    Diagnostic("syntax", "a peak is that of a dtype: `peak bf16 = …`, `peak vector = …`", item.name_span)
+                    Diagnostic(
+                        "syntax", "a peak is that of a dtype: `peak bf16 = …`, `peak vector = …`", item.name_span
+                    )
                 )
             else:
                 raise _unknown("field of a device", item.name, item.name_span, (*_FIELDS, "peak", "source"))
@@ -142,19 +146,28 @@ def _device(node: syntax.DeviceDeclaration, report: Report) -> Device | None:
     if len(report.errors) > before:
         return None
     return Device(
-        node.name, node.title or node.name, values["memory"], values["bandwidth"], peaks, values.get("price"),
-        source, node.name_span,
-    )  # fmt: skip
+        node.name,
+        node.title or node.name,
+        values["memory"],
+        values["bandwidth"],
+        peaks,
+        values.get("price"),
+        source,
+        node.name_span,
+    )
 
 
 def _unknown(what: str, name: str, span: Span, candidates: tuple[str, ...]) -> SpecError:
     near = nearest(name, candidates)
     return SpecError(
         Diagnostic(
-            "unknown-name", f"there is no {what} `{name}`", span,
-            facts=() if near else (f"there are {listed(candidates, 20)}",), help=f"`{near}` is near" if near else "",
+            "unknown-name",
+            f"there is no {what} `{name}`",
+            span,
+            facts=() if near else (f"there are {listed(candidates, 20)}",),
+            help=f"`{near}` is near" if near else "",
         )
-    )  # fmt: skip
+    )
 
 
 def _stated(item: syntax.Field, dimension: Dimension) -> Expr:
@@ -206,11 +219,12 @@ def find_device(argument: str, program: Program | None = None) -> Device:
         near = nearest(argument, candidates)
         raise SpecError(
             Diagnostic(
-                "unknown-name", f"there is no device `{argument}`",
+                "unknown-name",
+                f"there is no device `{argument}`",
                 facts=(f"shipped are {', '.join(shipped)}", "a file of your own works too: mine.arch:NAME"),
                 help=f"`{near}` is near" if near else "",
             )
-        )  # fmt: skip
+        )
     report = Report()
     source = library.read(path)
     linked = link(source, report)
@@ -223,10 +237,12 @@ def find_device(argument: str, program: Program | None = None) -> Device:
         near = nearest(wanted, found)
         raise SpecError(
             Diagnostic(
-                "unknown-name", f"{source.name} declares no device `{wanted}`",
-                facts=(f"it declares {listed(found)}",), help=f"`{near}` is near" if near else "",
+                "unknown-name",
+                f"{source.name} declares no device `{wanted}`",
+                facts=(f"it declares {listed(found)}",),
+                help=f"`{near}` is near" if near else "",
             )
-        )  # fmt: skip
+        )
     if len(found) != 1:
         raise SpecError(
             Diagnostic(
@@ -236,4 +252,3 @@ def find_device(argument: str, program: Program | None = None) -> Device:
             )
         )
     return next(iter(found.values()))
-

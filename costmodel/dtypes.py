@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 _BITS: dict[str, Fraction] = {
-    name: Fraction(bits)
-    for name, bits in {
-        "fp64": 64, "fp32": 32, "tf32": 32, "bf16": 16, "fp16": 16, "fp8": 8, "int8": 8, "fp4": 4, "int4": 4,
-        # blocks of 32 values share 8 bits of scale; blocks of 16 in nvfp4
-        "mxfp4": "4.25", "nvfp4": "4.5",
-    }.items()
-}  # fmt: skip
+    **dict.fromkeys(("fp64",), Fraction(64)),
+    **dict.fromkeys(("fp32", "tf32"), Fraction(32)),
+    **dict.fromkeys(("bf16", "fp16"), Fraction(16)),
+    **dict.fromkeys(("fp8", "int8"), Fraction(8)),
+    **dict.fromkeys(("fp4", "int4"), Fraction(4)),
+    # blocks of 32 values share 8 bits of scale; blocks of 16 in nvfp4
+    "mxfp4": Fraction("4.25"),
+    "nvfp4": Fraction("4.5"),
+}
 
 ROLES = ("weights", "cache", "activations", "compute")
 DTYPE_NAMES = tuple(_BITS)

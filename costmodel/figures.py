@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from fractions import Fraction
 from math import ceil as ceil_of
 from math import floor as floor_of
+from typing import Any, TypeAlias
 
 import mpmath
 from sympy import Add, Expr, Integer, Max, Min, Mod, Mul, Pow, Rational, Symbol, ceiling, floor
 
 from costmodel.symbols import fraction
 
-Figure = Fraction | mpmath.mpf
+Figure: TypeAlias = "Fraction | Any"
+"""A Fraction, or an mpmath number of 60 digits."""
 _EXACT_BITS = 1 << 20
 _DIGITS = 60
 
@@ -66,7 +68,9 @@ def _figure(expr: Expr, values: Mapping[Symbol, Fraction]) -> Figure:
         a, b = arguments
         return a - b * floor_of(a / b)
     # LambertW and the like: irrational in any case
-    return mpmath.mpmathify(expr.xreplace({s: Rational(v.numerator, v.denominator) for s, v in values.items()}).evalf(_DIGITS))
+    return mpmath.mpmathify(
+        expr.xreplace({s: Rational(v.numerator, v.denominator) for s, v in values.items()}).evalf(_DIGITS)
+    )
 
 
 def comparable(value: Figure) -> Fraction:

@@ -123,7 +123,9 @@ class _Names:
         name, latex = self._unique(label, rf"\text{{{label.replace('_', ' ')}}}", expr)
         return Part(name, latex, what, expr, 1, scale, repeats, (), row)
 
-    def _block(self, branch: Branch, expr: Expr, scale: Expr, repeats: tuple[str, ...], inner: tuple[Part, ...]) -> Part:
+    def _block(
+        self, branch: Branch, expr: Expr, scale: Expr, repeats: tuple[str, ...], inner: tuple[Part, ...]
+    ) -> Part:
         region = branch.region
         label = _plain(region.latex) if region.latex else region.name
         script = region.latex or rf"\text{{{region.name.replace('_', ' ')}}}"
@@ -149,9 +151,16 @@ def _merged(found: list[Part]) -> Iterator[Part]:
         if key in seen and seen[key].expr == part.expr:
             before = seen[key]
             seen[key] = Part(
-                part.name, part.latex, part.what, part.expr, before.count + part.count, part.scale, part.repeats,
-                part.children, part.row,
-            )  # fmt: skip
+                part.name,
+                part.latex,
+                part.what,
+                part.expr,
+                before.count + part.count,
+                part.scale,
+                part.repeats,
+                part.children,
+                part.row,
+            )
         else:
             seen[key if key not in seen else (f"{part.name}@{len(seen)}", part.scale)] = part
     yield from seen.values()
@@ -160,5 +169,3 @@ def _merged(found: list[Part]) -> Iterator[Part]:
 def _plain(latex: str) -> str:
     """A LaTeX symbol as plain letters: `\\text{attn}` is attn."""
     return re.sub(r"\\[a-z]+|[{}^_',\s]", "", latex) or "part"
-
-

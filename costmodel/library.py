@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def shipped_root() -> Path:
     return Path(str(resources.files("costmodel.specs")))
 
 
-@lru_cache(maxsize=None)
+@cache
 def shipped(kind: str) -> dict[str, Path]:
     """The shipped files of a kind (`models`, `devices`, `blocks`) by name."""
     return {path.stem: path for path in sorted((shipped_root() / kind).glob("*.arch"))}

@@ -38,11 +38,13 @@ def measure(node: syntax.Expression, lookup: Callable[[syntax.Expression], Measu
                 near = nearest(node.unit, UNITS)
                 raise SpecError(
                     Diagnostic(
-                        "unknown-name", f"there is no unit `{node.unit}`", node.unit_span,
+                        "unknown-name",
+                        f"there is no unit `{node.unit}`",
+                        node.unit_span,
                         facts=() if near else (f"units are {listed(UNITS, 40)}",),
                         help=f"`{near}` is near" if near else "",
                     )
-                )  # fmt: skip
+                )
             size, dimension = UNITS[node.unit]
             return Measure(rational(node.value * size), dimension)
         case syntax.Negative():
@@ -80,10 +82,10 @@ def measure(node: syntax.Expression, lookup: Callable[[syntax.Expression], Measu
             parts = [measure(argument.value, lookup) for argument in node.arguments]
             dimension = parts[0].dimension
             for part, argument in zip(parts[1:], node.arguments[1:], strict=True):
-                dimension = common_dimension(Measure(part.value, dimension, parts[0].literal), part, node, argument.value)
-            return Measure(
-                function(node, tuple(p.value for p in parts)), dimension, all(p.literal for p in parts)
-            )
+                dimension = common_dimension(
+                    Measure(part.value, dimension, parts[0].literal), part, node, argument.value
+                )
+            return Measure(function(node, tuple(p.value for p in parts)), dimension, all(p.literal for p in parts))
         case syntax.Name() | syntax.Attribute() | syntax.Call():
             return lookup(node)
         case _:
@@ -108,9 +110,11 @@ def common_dimension(a: Measure, b: Measure, a_node: syntax.Expression, b_node: 
         Diagnostic(
             "dimension",
             f"`{_short(a_node)}` is in {a.dimension}, `{_short(b_node)}` in {b.dimension}",
-            b_node.span, label=str(b.dimension), others=(Label(a_node.span, str(a.dimension)),),
+            b_node.span,
+            label=str(b.dimension),
+            others=(Label(a_node.span, str(a.dimension)),),
         )
-    )  # fmt: skip
+    )
 
 
 def _short(node: syntax.Expression) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -93,10 +92,21 @@ class _Linker:
         model = next((d for d in self.declared if isinstance(d, syntax.ModelName)), None)
         dims = dict(sorted(program.dims.items(), key=lambda item: item[1].span.source is not source))
         return Program(
-            source, model, dims, program.dtypes, program.blocks, program.ops, program.graphs, program.phases,
-            program.variants, program.weights, program.devices, tuple(expects), tuple(self.files),
+            source,
+            model,
+            dims,
+            program.dtypes,
+            program.blocks,
+            program.ops,
+            program.graphs,
+            program.phases,
+            program.variants,
+            program.weights,
+            program.devices,
+            tuple(expects),
+            tuple(self.files),
             frozenset(self.suspects),
-        )  # fmt: skip
+        )
 
     def _file(self, source: Source, main: bool, chain: tuple[tuple[str, syntax.Use], ...]) -> list[syntax.Expect]:
         self.files.append(source)
@@ -223,7 +233,9 @@ class _Linker:
                 )
                 return
             if len(cycle) > MOST_NESTING:
-                raise SpecError(Diagnostic("limit", f"files use each other more than {MOST_NESTING} deep", node.path_span))
+                raise SpecError(
+                    Diagnostic("limit", f"files use each other more than {MOST_NESTING} deep", node.path_span)
+                )
             if identity in self.loaded:
                 return
             source = library.read(path, node.path_span)
@@ -233,45 +245,3 @@ class _Linker:
                 self.report.add(diagnostic)
             return
         self._file(source, main=False, chain=tuple(cycle))
-
-
-def statements(body: syntax.Body) -> Iterator[syntax.Statement]:
-    """Every statement of a body, those inside others too."""
-    for statement in body.statements:
-        yield statement
-        match statement:
-            case syntax.Repeat():
-                yield from statements(statement.body)
-            case syntax.If():
-                yield from statements(statement.then)
-                if statement.otherwise is not None:
-                    yield from statements(statement.otherwise)
-            case syntax.Assign() | syntax.Return():
-                if statement.body is not None:
-                    yield from statements(statement.body)
-            case _:
-                pass
-
-
-def children(expression: syntax.Expression) -> tuple[syntax.Expression, ...]:
-    """The expressions that one is made of."""
-    match expression:
-        case syntax.Sum(terms=pairs) | syntax.Product(factors=pairs):
-            return tuple(node for _, node in pairs)
-        case syntax.Negative():
-            return (expression.operand,)
-        case syntax.Power():
-            return (expression.base, expression.exponent)
-        case syntax.Call():
-            return tuple(argument.value for argument in expression.arguments)
-        case syntax.ListOf():
-            return expression.items
-        case _:
-            return ()
-
-
-def walk(expression: syntax.Expression) -> Iterator[syntax.Expression]:
-    """An expression and all that it is made of."""
-    yield expression
-    for child in children(expression):
-        yield from walk(child)

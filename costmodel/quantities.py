@@ -117,10 +117,12 @@ class Quantities:
         if self._device.price is None:
             raise SpecError(
                 Diagnostic(
-                    "price", f"`{self._device.name}` states no price, and cost_per_million_tokens needs one",
-                    self._device.span, facts=("a device file of your own may state one: price = 2.5 USD/h",),
+                    "price",
+                    f"`{self._device.name}` states no price, and cost_per_million_tokens needs one",
+                    self._device.span,
+                    facts=("a device file of your own may state one: price = 2.5 USD/h",),
                 )
-            )  # fmt: skip
+            )
         return self._device.price
 
 
@@ -142,6 +144,6 @@ _EXPRESSIONS: dict[str, Callable[[Quantities], Expr | None]] = {
     "latency": lambda q: q.latency,
     "throughput": lambda q: batch_size * q.tokens / q.latency if q.latency != 0 else None,
     "cost_per_million_tokens": lambda q: q.price * rational(10**6) * q.latency / (batch_size * q.tokens),
-    "crossover": lambda q: None,
+    "crossover": lambda _: None,
     "max_batch_size": lambda q: q.fit.largest if q.fit is not None else None,
 }

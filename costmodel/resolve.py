@@ -5,23 +5,21 @@ Blocks that nothing calls are checked here too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-import networkx as nx
-
 from costmodel import syntax
+from costmodel.callgraph import check_calls
 from costmodel.dtypes import DTYPE_NAMES, ROLES, dtype
 from costmodel.names import listed, nearest
 from costmodel.ops import OPERATIONS
-from costmodel.parse import MOST_NESTING
-from costmodel.program import Program, children, statements, walk
+from costmodel.program import Program
 from costmodel.quantity_names import CONDITION_ARGUMENTS, QUANTITIES
 from costmodel.source import Diagnostic, Label, Report, Span
 from costmodel.symbols import WORKLOAD
 from costmodel.units import UNITS
+from costmodel.walk import always_returns, children, declared_in, returns_in, statements, values_of, walk
 
-MOST_OPERATIONS = 1_000_000
 SCALAR_FUNCTIONS = {"min": (1, None), "max": (1, None), "ceil": (1, 1), "floor": (1, 1)}
 OP_FUNCTIONS = {"size", "bytes"}
 OP_COSTS = ("matmul_flops", "vector_flops", "read_bytes", "write_bytes")
@@ -71,7 +69,7 @@ class _Resolver:
         self._settings()
         for expect in program.expects:
             self._condition(expect.condition)
-        self._blocks_in_order()
+        check_calls(program, self.report)
 
     # --- declarations
 
@@ -134,7 +132,9 @@ class _Resolver:
 
     def _type(self, node: syntax.TypeName | None) -> None:
         if node is not None and node.bits is None and dtype(node.name) is None:
-            self._unknown("dtype", node.name, node.span, DTYPE_NAMES, (f"dtypes are {listed(DTYPE_NAMES)}, or `N bits`",))
+            self._unknown(
+                "dtype", node.name, node.span, DTYPE_NAMES, (f"dtypes are {listed(DTYPE_NAMES)}, or `N bits`",)
+            )
         if node is not None and node.bits is not None and not 0 < node.bits <= 1024:
             self.report.add(Diagnostic("argument", "a value has more than 0 bits and at most 1,024", node.span))
 
@@ -209,7 +209,7 @@ class _Resolver:
         for statement in statements(body):
             if isinstance(statement, syntax.If) and statement.otherwise is not None:
                 arms = (statement.then, statement.otherwise)
-                if all(any(name == n for n in _declares(arm)) for arm in arms):
+                if all(any(name == n for n in declared_in(arm)) for arm in arms):
                     return True
         return False
 
@@ -237,7 +237,7 @@ class _Resolver:
                         self._misplaced(statement.span, "a `repeat` cannot stand in an op's body")
                     self._expression(statement.count, known)
                     self._body(statement.body, known, what, top=False, in_op=in_op)
-                    for inner in _returns_in(statement.body):
+                    for inner in returns_in(statement.body):
                         self._misplaced(inner.span, "a `return` cannot stand in a `repeat`")
                 case syntax.If():
                     for side in (statement.condition.left, statement.condition.right):
@@ -263,7 +263,7 @@ class _Resolver:
                             self._expression(axis, known, axis=True)
         last = len(body.statements) - 1
         for i, statement in enumerate(body.statements):
-            if i < last and _always_returns(statement):
+            if i < last and always_returns(statement):
                 self.report.add(
                     Diagnostic(
                         "return",
@@ -281,9 +281,11 @@ class _Resolver:
             if is_route:
                 assert isinstance(value, syntax.Call)
                 self.report.add(
-                    Diagnostic("route", "`route` needs a body: what each expert does", value.span, help="{ return f(x) }")
+                    Diagnostic(
+                        "route", "`route` needs a body: what each expert does", value.span, help="{ return f(x) }"
+                    )
                 )
-            for inner in _values(statement):
+            for inner in values_of(statement):
                 for node in walk(inner):
                     if isinstance(node, syntax.Call) and node.function == "route" and node is not value:
                         if not self._own("route"):
@@ -297,7 +299,7 @@ class _Resolver:
         self._returns(statement.body, "the body of `route`", statement.body.span, needed=True)
 
     def _returns(self, body: syntax.Body, what: str, span: Span, needed: bool) -> None:
-        if needed and next(_returns_in(body), None) is None:
+        if needed and next(returns_in(body), None) is None:
             self.report.add(Diagnostic("return", f"{what} has no `return`", span))
 
     def _own(self, name: str) -> bool:
@@ -331,12 +333,16 @@ class _Resolver:
         least, most = SCALAR_FUNCTIONS[call.function]
         count = len(call.arguments)
         if count < least or (most is not None and count > most):
-            self.report.add(Diagnostic("arguments", f"`{call.function}` takes {most or least} argument, not {count}", call.span))
+            self.report.add(
+                Diagnostic("arguments", f"`{call.function}` takes {most or least} argument, not {count}", call.span)
+            )
         for argument in call.arguments:
             if argument.name is not None:
                 self._misplaced(argument.span, f"`{call.function}` takes no named argument")
 
-    def _expression(self, expression: syntax.Expression, known: set[str], axis: bool = False, in_op: bool = False) -> None:
+    def _expression(
+        self, expression: syntax.Expression, known: set[str], axis: bool = False, in_op: bool = False
+    ) -> None:
         match expression:
             case syntax.Name():
                 if expression.id not in known and expression.id not in self.program.suspects:
@@ -387,7 +393,11 @@ class _Resolver:
         elif name in OPERATIONS and name.isidentifier():
             self._fits(call, [Parameter(p.name, p.required) for p in OPERATIONS[name].parameters()], None)
             if in_op:
-                self._misplaced(call.span, "an op's body calls no operation", f"it may call {listed([*SCALAR_FUNCTIONS, *OP_FUNCTIONS])}")
+                self._misplaced(
+                    call.span,
+                    "an op's body calls no operation",
+                    f"it may call {listed([*SCALAR_FUNCTIONS, *OP_FUNCTIONS])}",
+                )
         elif name not in self.program.suspects:
             self._unknown_call(call)
 
@@ -404,7 +414,9 @@ class _Resolver:
         elif near:
             help = f"`{near}` is near, a function of dims"
         self.report.add(
-            Diagnostic("unknown-name", f"there is no operation or block `{call.function}`", call.function_span, help=help)
+            Diagnostic(
+                "unknown-name", f"there is no operation or block `{call.function}`", call.function_span, help=help
+            )
         )
 
     def _fits(self, call: syntax.Call, parameters: list[Parameter], declared: Span | None) -> None:
@@ -423,8 +435,10 @@ class _Resolver:
                             "arguments",
                             f"`{call.function}` takes {len(names)} argument{'s' if len(names) != 1 else ''},"
                             f" and this is number {i + 1}",
-                            argument.span, others=others, facts=() if others else facts,
-                        )  # fmt: skip
+                            argument.span,
+                            others=others,
+                            facts=() if others else facts,
+                        )
                     )
                     return
                 else:
@@ -435,9 +449,11 @@ class _Resolver:
                     Diagnostic(
                         "arguments",
                         f"`{call.function}` has no parameter `{argument.name}`",
-                        argument.span, others=others, facts=() if others else facts,
+                        argument.span,
+                        others=others,
+                        facts=() if others else facts,
                         help=f"`{near}` is near" if near else "",
-                    )  # fmt: skip
+                    )
                 )
                 return
             elif argument.name in given:
@@ -450,8 +466,10 @@ class _Resolver:
                 Diagnostic(
                     "arguments",
                     f"`{call.function}` is called without {listed(missing)}",
-                    call.span, others=others, facts=() if others else facts,
-                )  # fmt: skip
+                    call.span,
+                    others=others,
+                    facts=() if others else facts,
+                )
             )
 
     # --- conditions
@@ -491,63 +509,8 @@ class _Resolver:
             case _:
                 pass
 
-    # --- the whole
-
-    def _blocks_in_order(self) -> None:
-        """No block calls itself, and no chain of calls grows out of bounds."""
-        calls: nx.DiGraph = nx.DiGraph()
-        places: dict[tuple[str, str], Span] = {}
-        for block in self.program.blocks.values():
-            calls.add_node(block.name)
-            for call in _calls(block.body):
-                if call.function in self.program.blocks:
-                    calls.add_edge(block.name, call.function)
-                    places.setdefault((block.name, call.function), call.function_span)
-        circles = [c for c in nx.strongly_connected_components(calls) if len(c) > 1 or calls.has_edge(*(list(c) * 2)[:2])]
-        for circle in circles:
-            first = min(circle, key=lambda name: self.program.blocks[name].span.start)
-            edges = nx.find_cycle(calls.subgraph(circle), first)
-            chain = " → ".join(f"`{edge[0]}`" for edge in edges) + f" → `{edges[0][0]}`"
-            message = f"`{first}` calls itself" if len(edges) == 1 else f"blocks call each other in a circle: {chain}"
-            self.report.add(
-                Diagnostic(
-                    "recursion",
-                    message,
-                    places[edges[0][0], edges[0][1]],
-                    others=tuple(Label(places[a, b], f"`{a}` calls `{b}`") for a, b, *_ in edges[1:6]),
-                    facts=("a block is expanded at each call, so it cannot call itself",),
-                )
-            )
-        if circles or self.report.errors:
-            return
-        order = list(reversed(list(nx.topological_sort(calls))))
-        depth: dict[str, int] = {}
-        size: dict[str, int] = {}
-        for name in order:
-            block = self.program.blocks[name]
-            depth[name] = 1 + max((depth[called] for called in calls.successors(name)), default=0)
-            size[name] = _least_operations(block.body, size)
-            if depth[name] > MOST_NESTING:
-                self.report.add(
-                    Diagnostic("limit", f"blocks call each other deeper than {MOST_NESTING} levels", block.name_span)
-                )
-                return
-        for graph in self.program.graphs.values():
-            least = _least_operations(graph.body, size)
-            if least > MOST_OPERATIONS:
-                self.report.add(
-                    Diagnostic(
-                        "limit",
-                        f"graph `{graph.name}` expands to {_count(least)} operations; {MOST_OPERATIONS:,} is the limit",
-                        graph.name_span,
-                        facts=("a `repeat` is not expanded and counts once",),
-                    )
-                )
-
     def _twice(self, what: str, span: Span, first: Span, verb: str = "declared") -> None:
-        self.report.add(
-            Diagnostic("duplicate", f"{what} is {verb} twice", span, others=(Label(first, "first here"),))
-        )
+        self.report.add(Diagnostic("duplicate", f"{what} is {verb} twice", span, others=(Label(first, "first here"),)))
 
     def _misplaced(self, span: Span, message: str, *facts: str) -> None:
         self.report.add(Diagnostic("syntax", message, span, facts=facts))
@@ -592,86 +555,3 @@ def summary(keyword: str) -> str:
 
 def _signature(parameters: list[Parameter]) -> str:
     return "(" + ", ".join(p.name if p.required else f"{p.name}=…" for p in parameters) + ")"
-
-
-def _count(number: int) -> str:
-    return f"{number:,}" if number < 10**12 else f"more than 10^{len(str(number)) - 1}"
-
-
-def _declares(body: syntax.Body) -> Iterable[str]:
-    for statement in statements(body):
-        if isinstance(statement, syntax.Weights):
-            yield from (weight.name for weight in statement.weights)
-        elif isinstance(statement, syntax.States):
-            yield from (state.name for state in statement.states)
-
-
-def _returns_in(body: syntax.Body) -> Iterable[syntax.Return]:
-    """The `return`s of a body itself, not those of a `route`'s body inside it."""
-    for statement in body.statements:
-        match statement:
-            case syntax.Return():
-                yield statement
-            case syntax.If():
-                yield from _returns_in(statement.then)
-                if statement.otherwise is not None:
-                    yield from _returns_in(statement.otherwise)
-            case syntax.Repeat():
-                yield from _returns_in(statement.body)
-            case _:
-                pass
-
-
-def _always_returns(statement: syntax.Statement) -> bool:
-    match statement:
-        case syntax.Return():
-            return True
-        case syntax.If():
-            if statement.otherwise is None:
-                return False
-            arms = (statement.then, statement.otherwise)
-            return all(arm.statements and _always_returns(arm.statements[-1]) for arm in arms)
-        case _:
-            return False
-
-
-def _values(statement: syntax.Statement) -> tuple[syntax.Expression, ...]:
-    match statement:
-        case syntax.Assign():
-            return (statement.value,)
-        case syntax.Return():
-            return statement.values
-        case syntax.Repeat():
-            return (statement.count,)
-        case syntax.If():
-            return (statement.condition.left, statement.condition.right)
-        case _:
-            return ()
-
-
-def _calls(body: syntax.Body) -> Iterable[syntax.Call]:
-    for statement in statements(body):
-        for value in _values(statement):
-            for node in walk(value):
-                if isinstance(node, syntax.Call):
-                    yield node
-
-
-def _least_operations(body: syntax.Body, size: Mapping[str, int]) -> int:
-    """How many calls a body is expanded to at least, whatever its `if`s decide."""
-    total = 0
-    for statement in body.statements:
-        match statement:
-            case syntax.If():
-                otherwise = _least_operations(statement.otherwise, size) if statement.otherwise is not None else 0
-                total += min(_least_operations(statement.then, size), otherwise)
-            case syntax.Repeat():
-                total += _least_operations(statement.body, size)
-            case _:
-                for value in _values(statement):
-                    for node in walk(value):
-                        if isinstance(node, syntax.Call):
-                            total += 1 + size.get(node.function, 0)
-                if isinstance(statement, syntax.Assign | syntax.Return) and statement.body is not None:
-                    total += _least_operations(statement.body, size)
-    return total

@@ -44,9 +44,7 @@ def scalar(node: syntax.Expression, lookup: Lookup, value_of: ValueOf = lambda e
                 result = divide_or_multiply(operator, result, scalar(factor, lookup, value_of), factor, value_of)
             return result
         case syntax.Power():
-            return power(
-                scalar(node.base, lookup, value_of), scalar(node.exponent, lookup, value_of), node, value_of
-            )
+            return power(scalar(node.base, lookup, value_of), scalar(node.exponent, lookup, value_of), node, value_of)
         case syntax.Call():
             return function(node, tuple(scalar(a.value, lookup, value_of) for a in node.arguments))
         case _:
@@ -64,9 +62,7 @@ def function(node: syntax.Call, arguments: tuple[Expr, ...]) -> Expr:
             return ceiling(arguments[0])
         case "floor":
             return floor(arguments[0])
-    raise SpecError(
-        Diagnostic("unknown-name", f"there is no function of dims `{node.function}`", node.function_span)
-    )
+    raise SpecError(Diagnostic("unknown-name", f"there is no function of dims `{node.function}`", node.function_span))
 
 
 def divide_or_multiply(operator: str, left: Expr, right: Expr, node: syntax.Expression, value_of: ValueOf) -> Expr:
@@ -115,7 +111,10 @@ def _degree(expr: Expr, node: syntax.Power) -> int:
         numerator, denominator = expanded(expr).as_numer_denom()
     except TooManyTerms:
         raise SpecError(Diagnostic("limit", "an expression of too many terms", node.span)) from None
-    sizes = [sum(abs(int(d)) for d in degree_list(part)) if part.free_symbols and part.is_polynomial() else 1 for part in (numerator, denominator)]
+    sizes = [
+        sum(abs(int(d)) for d in degree_list(part)) if part.free_symbols and part.is_polynomial() else 1
+        for part in (numerator, denominator)
+    ]
     return max(1, *sizes)
 
 

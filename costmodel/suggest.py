@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 from sympy import Symbol
 
-from costmodel import library, syntax
+from costmodel import library
 from costmodel.compile import Compiled, Run
 from costmodel.device import Device, shipped_device
 from costmodel.dtypes import DType, dtype
@@ -70,9 +70,7 @@ def _throughput(answer: Crossover) -> Figure | None:
     return answer.at_batch(batch).throughput if batch else None
 
 
-def _changes(
-    compiled: Compiled, run: Run, answer: Crossover
-) -> Iterator[tuple[str, Callable[[], Crossover | None]]]:
+def _changes(compiled: Compiled, run: Run, answer: Crossover) -> Iterator[tuple[str, Callable[[], Crossover | None]]]:
     quantities, point = answer.quantities, answer.point
     if answer.status is None or quantities.device is None:
         return
@@ -115,21 +113,10 @@ def put_free(quantities: Quantities) -> set[Symbol]:
 
 def _with_dtype(compiled: Compiled, run: Run, answer: Crossover, role: str, narrower: DType) -> Callable[[], Crossover]:
     def change() -> Crossover:
-        span = compiled.program.source.span(0, 0)
-        other = compiled.changed(dtypes={role: syntax.TypeName(narrower.name, None, span)})
-        other._dataflows.update(_retyped(compiled, other))
+        other = compiled.retyped(role, narrower)
         return crossover(replace_table(answer.quantities, other, run), answer.point)
 
     return change
-
-
-def _retyped(compiled: Compiled, other: Compiled) -> dict[tuple[object, ...], object]:
-    """The graphs that are expanded already: a dtype changes nothing in them but the bytes of a value."""
-    environment = replace(compiled.environment, dtypes=other.environment.dtypes)
-    return {
-        key: replace(flow, environment=replace(flow.environment, dtypes=environment.dtypes))
-        for key, flow in compiled._dataflows.items()
-    }
 
 
 def replace_table(quantities: Quantities, other: Compiled, run: Run) -> Quantities:
@@ -166,5 +153,3 @@ def _with_count(quantities: Quantities, point: Mapping[Symbol, Fraction], count:
 
 def _on(quantities: Quantities, device: Device) -> Quantities:
     return Quantities(quantities.table, device, quantities.timing, quantities.memory_fraction)
-
-

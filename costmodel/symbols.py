@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache
 from math import comb
 
 from sympy import Add, Expr, Float, Integer, Mul, Pow, Rational, S, Symbol, expand
@@ -18,7 +18,7 @@ DTYPE_ROLES = ("weights", "cache", "activations")
 MOST_TERMS = 20_000
 
 
-@lru_cache(maxsize=None)
+@cache
 def symbol(name: str) -> Symbol:
     """The symbol of a dim."""
     return Symbol(name, positive=True)
@@ -99,7 +99,7 @@ def is_zero(expr: Expr) -> bool:
     if expanded(expr) == 0:
         return True
     numerator, denominator = expr.together().as_numer_denom()
-    return denominator != 1 and expanded(numerator) == 0
+    return bool(denominator != 1 and expanded(numerator) == 0)
 
 
 def sign(expr: Expr) -> int | None:

@@ -172,7 +172,7 @@ class Repeat:
 class If:
     condition: Condition
     then: Body
-    otherwise: Body | If | None
+    otherwise: Body | None
     span: Span
 
 
@@ -352,7 +352,18 @@ class DeviceDeclaration:
 
 
 Declaration = (
-    ModelName | Use | Dim | DType | Block | OpDeclaration | Graph | Phase | Variant | Expect | DeviceDeclaration | Weights
+    ModelName
+    | Use
+    | Dim
+    | DType
+    | Block
+    | OpDeclaration
+    | Graph
+    | Phase
+    | Variant
+    | Expect
+    | DeviceDeclaration
+    | Weights
 )
 
 

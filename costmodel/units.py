@@ -49,9 +49,16 @@ USD_PER_SECOND = USD / SECONDS
 PER_SECOND = PLAIN / SECONDS
 
 _BYTE_MULTIPLES = {
-    "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
-    "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
-}  # fmt: skip
+    "B": 1,
+    "kB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+}
 
 UNITS: dict[str, tuple[Fraction, Dimension]] = {
     **{name: (Fraction(size), BYTES) for name, size in _BYTE_MULTIPLES.items()},

@@ -118,14 +118,18 @@ class Dataflow:
         network = self.network
         needed: set[int] = set()
         open_ = [
-            n.index for n in self.nodes if n.index not in keeps and (not network.out_degree(n.index) or n.index in outputs)
+            n.index
+            for n in self.nodes
+            if n.index not in keeps and (not network.out_degree(n.index) or n.index in outputs)
         ]
         while open_:
             index = open_.pop()
             if index in needed:
                 continue
             needed.add(index)
-            open_.extend(p for p in network.predecessors(index) if isinstance(p, int) and p not in keeps and p not in needed)
+            open_.extend(
+                p for p in network.predecessors(index) if isinstance(p, int) and p not in keeps and p not in needed
+            )
         return frozenset(needed)
 
     @cached_property

@@ -14,7 +14,7 @@ from costmodel.algebra import text
 from costmodel.dtypes import BF16, ROLES, DType, bits, dtype
 from costmodel.names import nearest
 from costmodel.parse import MOST_NESTING
-from costmodel.program import Program, walk
+from costmodel.program import Program
 from costmodel.resolve import BUILT_IN_PHASES
 from costmodel.scalars import bounded, scalar
 from costmodel.source import Diagnostic, Label, Report, Span, SpecError
@@ -30,6 +30,7 @@ from costmodel.symbols import (
     seq_len,
     symbol,
 )
+from costmodel.walk import walk
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def environment(
     given = _given(program, choice)
     settings = settings or {}
     for name, value in settings.items():
-        given[name] = value  # type: ignore[assignment]
+        given[name] = value
     order = _in_order(program, given)
     values: dict[Symbol, Expr] = {}
     report = Report()
@@ -176,9 +177,12 @@ def _in_order(program: Program, given: Mapping[str, syntax.Expression | Expr | N
 
 
 def _whole(
-    name: str, value: Expr, node: syntax.Expression, given: Mapping[str, syntax.Expression | None],
+    name: str,
+    value: Expr,
+    node: syntax.Expression,
+    given: Mapping[str, syntax.Expression | None],
     values: Mapping[Symbol, Expr],
-) -> Expr:  # fmt: skip
+) -> Expr:
     """A dim's value: a whole number, 0 or more, or an expression that is left open."""
     if not is_number(value):
         return value
@@ -218,7 +222,7 @@ def _dtypes(program: Program, choice: Choice) -> dict[str, DType]:
     if choice.variant is not None:
         said.update({node.role: node.type for node in program.variant(choice.variant).dtypes})
     said.update(dict(choice.dtypes))
-    found = {role: BF16 for role in ROLES}
+    found = dict.fromkeys(ROLES, BF16)
     for role, node in said.items():
         found[role] = type_of(node)
     if "compute" not in said:

@@ -4,6 +4,17 @@ from costmodel.ops import attention, custom, elementwise, kept, linear, route, s
 from costmodel.ops.base import OPERATIONS, Counting, Mismatch, Operation, Parameter, Shaping
 
 __all__ = [
-    "OPERATIONS", "Counting", "Mismatch", "Operation", "Parameter", "Shaping",
-    "attention", "custom", "elementwise", "kept", "linear", "route", "shapes",
-]  # fmt: skip
+    "OPERATIONS",
+    "Counting",
+    "Mismatch",
+    "Operation",
+    "Parameter",
+    "Shaping",
+    "attention",
+    "custom",
+    "elementwise",
+    "kept",
+    "linear",
+    "route",
+    "shapes",
+]

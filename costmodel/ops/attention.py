@@ -46,7 +46,13 @@ class Attention(Operation, keyword="attention"):
                     f"`attention` takes [batch, tokens, heads, head size], and `{name}` has {len(tensor.shape)} axes",
                     (name, f"{len(tensor.shape)} axes"),
                 )
-        same = ((("q", 0), ("k", 0)), (("q", 3), ("k", 3)), (("k", 0), ("v", 0)), (("k", 1), ("v", 1)), (("k", 2), ("v", 2)))
+        same = (
+            (("q", 0), ("k", 0)),
+            (("q", 3), ("k", 3)),
+            (("k", 0), ("v", 0)),
+            (("k", 1), ("v", 1)),
+            (("k", 2), ("v", 2)),
+        )
         tensors = {"q": self.q, "k": self.k, "v": self.v}
         for (a, i), (b, j) in same:
             x, y = tensors[a].shape[i], tensors[b].shape[j]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from functools import lru_cache
+from functools import cache
 from typing import Any, ClassVar, NoReturn, Protocol
 
 from sympy import Expr, Symbol
@@ -46,7 +46,9 @@ class Shaping(Protocol):
     def keeps(self, kind: Kind, name: str, shape: Shape, dtype: DType | None, window: Expr | None = None) -> Tensor:
         """Memory that a sequence keeps between passes."""
 
-    def view(self, x: Tensor, shape: Shape, low: Expr | None = None, high: Expr | None = None, axis: int = -1) -> Tensor:
+    def view(
+        self, x: Tensor, shape: Shape, low: Expr | None = None, high: Expr | None = None, axis: int = -1
+    ) -> Tensor:
         """The same storage under another shape, or positions `low` to `high` of one axis of it."""
 
 
@@ -96,7 +98,7 @@ class Operation:
             OPERATIONS[keyword] = cls
 
     @classmethod
-    @lru_cache(maxsize=None)
+    @cache
     def parameters(cls) -> tuple[Parameter, ...]:
         return tuple(
             Parameter(f.name, f.metadata["kind"], f.default is MISSING, None if f.default is MISSING else f.default)
@@ -118,23 +120,23 @@ class Operation:
         """
         raise NotImplementedError
 
-    def matmul_flops(self, result: Tensor, counting: Counting) -> Expr:  # noqa: ARG002
+    def matmul_flops(self, result: Tensor, counting: Counting) -> Expr:
         """FLOPs on the matrix units, one multiply and one add being 2."""
         return ZERO
 
-    def vector_flops(self, result: Tensor, counting: Counting) -> Expr:  # noqa: ARG002
+    def vector_flops(self, result: Tensor, counting: Counting) -> Expr:
         """FLOPs on the vector units."""
         return ZERO
 
-    def unfused_bytes(self, result: Tensor) -> Expr:  # noqa: ARG002
+    def unfused_bytes(self, result: Tensor) -> Expr:
         """Activation elements moved beside its operands and result where nothing is fused."""
         return ZERO
 
-    def elements_read(self, name: str, tensor: Tensor) -> Expr | None:  # noqa: ARG002
+    def elements_read(self, name: str, tensor: Tensor) -> Expr | None:
         """How many elements of an operand it reads, where that is not all of them."""
         return None
 
-    def cache_window(self, name: str) -> Expr | None:  # noqa: ARG002
+    def cache_window(self, name: str) -> Expr | None:
         """The window of positions that it reads of a cache given as this operand; None: the whole."""
         return None
 
@@ -181,6 +183,20 @@ def axes_of(shape: Shape) -> Expr:
 
 
 __all__ = [
-    "OPERATIONS", "Counting", "DType", "Kind", "Mismatch", "Operation", "Parameter", "Shape", "Shaping", "Tensor",
-    "View", "axes_of", "broadcast", "fail", "figure", "parameter",
-]  # fmt: skip
+    "OPERATIONS",
+    "Counting",
+    "DType",
+    "Kind",
+    "Mismatch",
+    "Operation",
+    "Parameter",
+    "Shape",
+    "Shaping",
+    "Tensor",
+    "View",
+    "axes_of",
+    "broadcast",
+    "fail",
+    "figure",
+    "parameter",
+]

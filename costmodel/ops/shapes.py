@@ -108,7 +108,7 @@ class Reshape(Operation, keyword="reshape"):
         for count in range(1, len(shape) + 1):
             if model.agree(product(shape[-count:]), wanted):
                 return model.view(self.x, shape[:-count] + self.axes)
-        fail(
+        return fail(
             f"`reshape` finds no trailing axes of {figure(model, wanted)} elements",
             ("x", "[" + ", ".join(model.shown(axis) for axis in shape) + "]"),
             ("axes", f"together {model.shown(wanted)}"),

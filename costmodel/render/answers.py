@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from fractions import Fraction
 from typing import Any
 
@@ -33,10 +34,8 @@ def valued(value: Figure | int | None, expr: Expr | None, symbols: Symbols) -> d
 def workload_dims(table: CostTable, point: Mapping[Symbol, Fraction]) -> dict[str, Any]:
     """The workload's dims that have a figure."""
     found: dict[str, Any] = {s.name: as_json(point[s]) for s in (batch_size, seq_len) if s in point}
-    try:
+    with suppress(Open):
         found["new_tokens"] = as_json(figure(table.put_in(new_tokens), point))
-    except Open:
-        pass
     return found
 
 

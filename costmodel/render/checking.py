@@ -22,14 +22,18 @@ def checks_json(results: Iterable[CheckResult]) -> list[dict[str, Any]]:
             "warnings": [as_json(d) for d in result.warnings],
             "expects": [
                 {
-                    "line": e.expect.span.line, "variant": e.variant, "text": _said(e.expect), "ok": e.ok, "left": e.left,
+                    "line": e.expect.span.line,
+                    "variant": e.variant,
+                    "text": _said(e.expect),
+                    "ok": e.ok,
+                    "left": e.left,
                     "right": e.right,
                 }
                 for e in result.expects
             ],
         }
         for result in results
-    ]  # fmt: skip
+    ]
 
 
 def checks_page(results: list[CheckResult], width: int) -> Page:
@@ -39,7 +43,9 @@ def checks_page(results: list[CheckResult], width: int) -> Page:
     longest = max(len(r.spec) for r in results)
     for result in results:
         word, style = ("ok", "green") if result.ok else ("FAILED", "red") if not result.errors else ("ERROR", "red")
-        page.table([(word.ljust(6), result.spec.ljust(longest), _summary(result))], "lll", indent=0, expand=2, styles=[style])
+        page.table(
+            [(word.ljust(6), result.spec.ljust(longest), _summary(result))], "lll", indent=0, expand=2, styles=[style]
+        )
         rows = list(_held(result))
         if rows and len(results) == 1:
             page.space()
@@ -58,7 +64,11 @@ def _summary(result: CheckResult) -> str:
     stated = {id(e.expect) for e in result.expects}
     failed = {id(e.expect) for e in result.expects if not e.ok}
     count = f"{len(stated)} expect{'s' if len(stated) != 1 else ''}"
-    held = f"{count} hold{'s' if len(stated) == 1 else ''}" if not failed else f"{len(failed)} of {count} fail{'s' if len(failed) == 1 else ''}"
+    held = (
+        f"{count} hold{'s' if len(stated) == 1 else ''}"
+        if not failed
+        else f"{len(failed)} of {count} fail{'s' if len(failed) == 1 else ''}"
+    )
     words = [held]
     if result.variants:
         words.append(f"{len(result.variants)} variant{'s' if len(result.variants) != 1 else ''}")
@@ -71,7 +81,8 @@ def _held(result: CheckResult) -> Iterable[tuple[str, Text]]:
     seen: dict[int, list[ExpectResult]] = {}
     for found in result.expects:
         seen.setdefault(id(found.expect), []).append(found)
-    common, own = [], []
+    common: list[tuple[str, Text]] = []
+    own: list[tuple[str, Text]] = []
     for group in seen.values():
         first = group[0]
         if not all(e.ok for e in group):

@@ -17,7 +17,9 @@ def visible(text: str) -> str:
     >>> visible("a\\u202eb")
     'a\\\\u202eb'
     """
-    return "".join(c if c == " " or c.isprintable() and unicodedata.category(c) != "Cf" else _escaped(c) for c in text)
+    return "".join(
+        c if c == " " or (c.isprintable() and unicodedata.category(c) != "Cf") else _escaped(c) for c in text
+    )
 
 
 def _escaped(character: str) -> str:

@@ -21,32 +21,45 @@ def graph_json(spec: str, flow: Dataflow) -> dict[str, Any]:
         "phase": flow.phase,
         "regions": [
             {
-                "path": [r.name for r in region.path], "kind": region.kind, "count": str(region.count),
+                "path": [r.name for r in region.path],
+                "kind": region.kind,
+                "count": str(region.count),
                 "value": str(flow.environment.value(region.count)),
             }
             for region in _regions(flow)
         ],
         "nodes": [
-            *({"id": t.name, "op": "input", "name": t.name, "path": [flow.graph], "shape": _axes(t)} for t in flow.inputs),
+            *(
+                {"id": t.name, "op": "input", "name": t.name, "path": [flow.graph], "shape": _axes(t)}
+                for t in flow.inputs
+            ),
             *(_node_json(flow, node) for node in flow.nodes),
         ],
         "edges": [
             {
-                "from": source, "to": target, "parameter": data["parameter"], "shape": _axes(data["tensor"]),
+                "from": source,
+                "to": target,
+                "parameter": data["parameter"],
+                "shape": _axes(data["tensor"]),
                 "carried": data["carried"],
             }
             for source, target, data in flow.network.edges(data=True)
         ],
         "outputs": [tensor.producer if tensor.producer is not None else tensor.name for tensor in flow.outputs],
-    }  # fmt: skip
+    }
 
 
 def _node_json(flow: Dataflow, node: Node) -> dict[str, Any]:
     return {
-        "id": node.index, "op": node.keyword, "name": node.label, "path": [r.name for r in node.region.path],
-        "count": str(node.region.turns), "shape": _axes(node.results[0]) if node.results else [],
-        "runs": node.index in flow.running, "line": node.span.line,
-    }  # fmt: skip
+        "id": node.index,
+        "op": node.keyword,
+        "name": node.label,
+        "path": [r.name for r in node.region.path],
+        "count": str(node.region.turns),
+        "shape": _axes(node.results[0]) if node.results else [],
+        "runs": node.index in flow.running,
+        "line": node.span.line,
+    }
 
 
 def _axes(tensor: Tensor) -> list[str]:
@@ -115,7 +128,8 @@ def dot(flow: Dataflow, title: str) -> str:
             if isinstance(child, Region):
                 color = {"repeat": "#eef3fb", "route": "#fdf3e3"}.get(child.kind, "#f6f6f6")
                 yield f"{indent}subgraph cluster_{next(clusters)} {{"
-                yield f"{indent}  label={quote(_title(child, flow))}; labeljust=l; style=filled; color=gray70; fillcolor={quote(color)};"
+                yield f"{indent}  label={quote(_title(child, flow))}; labeljust=l;"
+                yield f"{indent}  style=filled; color=gray70; fillcolor={quote(color)};"
                 yield from write(child, indent + "  ")
                 yield f"{indent}}}"
             else:

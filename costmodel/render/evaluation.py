@@ -23,10 +23,7 @@ from costmodel.solve.answer import Crossover, crossover
 from costmodel.symbols import batch_size
 from costmodel.units import BYTES, FLOP, FLOP_PER_BYTE, SECONDS, USD
 
-_UNDER = {
-    "flops": ("matmul_flops", "vector_flops"),
-    "memory": ("weight_memory", "cache_memory", "activation_memory"),
-}
+_UNDER = {"flops": ("matmul_flops", "vector_flops"), "memory": ("weight_memory", "cache_memory", "activation_memory")}
 _GROUPS = (
     ("params", "active_params"),
     ("flops", "matmul_flops", "vector_flops", "bytes", "intensity", "ridge"),
@@ -104,7 +101,8 @@ class Evaluation:
         page.space()
         page.text(self._verdict(), indent=2, style="bold")
         page.space()
-        rows, names = [], order(self.compiled)
+        rows: list[tuple[str, str, str]] = []
+        names = order(self.compiled)
         for group in _GROUPS:
             lines = [self._row(name, names) for name in group if name in self.exprs]
             if rows and lines:
@@ -162,15 +160,19 @@ class Evaluation:
         if expr is None:
             if name == "cost_per_million_tokens":
                 return "the device states no price"
-            return "no closed form" if value is not None else "nothing limits it" if name == "max_batch_size" else "open"
+            return (
+                "no closed form" if value is not None else "nothing limits it" if name == "max_batch_size" else "open"
+            )
         follows = {
-            "intensity": "flops / bytes", "ridge": f"peak / bandwidth = {text(expr)}",
+            "intensity": "flops / bytes",
+            "ridge": f"peak / bandwidth = {text(expr)}",
             "latency": {
-                "overlap": "max(compute_time, memory_time)", "serial": "compute_time + memory_time",
+                "overlap": "max(compute_time, memory_time)",
+                "serial": "compute_time + memory_time",
                 "per_op": "sum over operations of the longer time",
             }[self.quantities.timing],
             "throughput": f"{'batch_size · new_tokens' if self.quantities.tokens != 1 else 'batch_size'} / latency",
-        }  # fmt: skip
+        }
         if name in follows:
             return follows[name]
         if name == "active_params" and expr == exprs["params"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -56,11 +56,14 @@ class Explanation:
 
     def as_json(self) -> dict[str, Any]:
         device = self.quantities.device
-        found = header(self.compiled.name, self.table, device.name if device else None,
-                       self.quantities.timing if device else None)  # fmt: skip
+        found = header(
+            self.compiled.name, self.table, device.name if device else None, self.quantities.timing if device else None
+        )
         found["dims"] = all_dims(self.table, self.point)
         found["ops"] = [self._row_json(row) for row in self.table.rows if row.node is not None]
-        found["elsewhere"] = {"params": shown_expr(total(self._put(r.params) for r in self.table.rows if r.node is None))}
+        found["elsewhere"] = {
+            "params": shown_expr(total(self._put(r.params) for r in self.table.rows if r.node is None))
+        }
         totals = {"params": self.table.params, "flops": self.table.flops, "bytes": self.table.bytes}
         for term in TERMS:
             totals[term] = self.table.summed(lambda row, term=term: getattr(row.cost, term))  # type: ignore[misc]
@@ -203,8 +206,12 @@ class Explanation:
             return None
 
     def _summed(self, rows: list[Row], what: str) -> Expr:
-        terms = {"params": lambda r: r.params, "flops": self._flops, "bytes": lambda r: r.cost.bytes}[what]
-        return total(self.table.put_in(row.count * terms(row)) for row in rows)
+        terms: dict[str, Callable[[Row], Expr]] = {
+            "params": lambda row: row.params,
+            "flops": self._flops,
+            "bytes": lambda row: row.cost.bytes,
+        }
+        return total(self.table.put_in(row.count * terms[what](row)) for row in rows)
 
     def page(self, width: int) -> Page:
         page = Page(width)
@@ -229,7 +236,11 @@ class Explanation:
         hidden = dict.fromkeys(
             row.node.keyword for row in self.table.rows if row.node is not None and not self._costs([row])
         )
-        words = "Totals over all turns." if self._fixed else "Figures of one turn of the repeats around it, batch_size left free."
+        words = (
+            "Totals over all turns."
+            if self._fixed
+            else "Figures of one turn of the repeats around it, batch_size left free."
+        )
         if hidden and not self.show_all:
             names = list(hidden)
             said = ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + names[-1]
@@ -259,8 +270,10 @@ class Explanation:
         share = as_float(self._time(largest.rows) / whole) * 100
         cross = self._cross(largest.rows)
         turns = {
-            "never": "and is memory-bound at every batch size", "always": "and is compute-bound from batch 1 on", "–": "",
-        }.get(cross, f"and turns compute-bound at batch {cross}")  # fmt: skip
+            "never": "and is memory-bound at every batch size",
+            "always": "and is compute-bound from batch 1 on",
+            "–": "",
+        }.get(cross, f"and turns compute-bound at batch {cross}")
         words += f" {largest.name[:1].upper()}{largest.name[1:]} takes {share:.1f} % of it {turns}".rstrip() + "."
         own = {self._cross(line.rows) for line in leaves if line.name.startswith("matmul ")}
         if len(own) == 1 and not largest.name.startswith("matmul"):
@@ -305,9 +318,9 @@ class Explanation:
                 continue
             row, times = line.rows[0], rational(len(line.rows))
             flops, moved = self._put(times * self._flops(row)), self._put(times * row.cost.bytes)
-            rows.append([
-                name, line.count, text(flops, names) if flops != 0 else "–", text(moved, names) if moved != 0 else "–",
-            ])  # fmt: skip
+            rows.append(
+                [name, line.count, text(flops, names) if flops != 0 else "–", text(moved, names) if moved != 0 else "–"]
+            )
         page.table(rows, "lrll", header=["block, operation", "", "FLOPs", "bytes"], indent=0, gap=2, expand=3)
 
 
@@ -337,5 +350,3 @@ def _whole(value: Figure | None) -> str:
 
 def _share(value: Figure, whole: Figure) -> str:
     return f"{as_float(value / whole) * 100:.1f} %" if value else "–"
-
-

@@ -10,8 +10,8 @@ from typing import Any
 
 from sympy import Expr, Symbol
 
-from costmodel.algebra import Func, Num, Power, Prod, Sum, Sym, Tree, text, tree
 from costmodel.algebra import Frac as Ratio
+from costmodel.algebra import Func, Num, Power, Prod, Sum, Sym, Tree, text, tree
 from costmodel.compile import Compiled
 from costmodel.costs import CostTable, Row
 from costmodel.hierarchy import Part, parts, weight_names
@@ -22,19 +22,8 @@ from costmodel.render.latex import Symbols, escape, latex, latex_tree
 from costmodel.render.numbers import plain
 from costmodel.render.page import Page
 from costmodel.render.words import conventions, order, symbols
-from costmodel.symbols import (
-    ONE,
-    batch_size,
-    is_number,
-    is_zero,
-    put_in,
-    rational,
-    role_bytes,
-    total,
-)
-from costmodel.symbols import (
-    symbol as symbol_of,
-)
+from costmodel.symbols import ONE, batch_size, is_number, is_zero, put_in, rational, role_bytes, total
+from costmodel.symbols import symbol as symbol_of
 
 FORMATS = ("text", "latex", "markdown", "python", "json")
 
@@ -115,12 +104,13 @@ class Formulas:
         found: dict[str, Any] = {"expr": shown_expr(expr), "latex": latex(expr, self.symbols)}
         found["parts"] = [
             {
-                "name": part.name, "expr": shown_expr(self._figure(part.expr)),
+                "name": part.name,
+                "expr": shown_expr(self._figure(part.expr)),
                 "latex": latex(self._settle(part.expr), self.symbols),
                 "count": shown_expr(self._figure(part.scale * part.count)),
             }
             for part in (root.children if root is not None else ())
-        ]  # fmt: skip
+        ]
         return found
 
     # --- text
@@ -308,7 +298,11 @@ class Formulas:
         lines = [f"{shown} &= {latex_tree(self._assembly(root, factored), inner)}", f"&= {latex(expr, names)}"]
         for part in self._definitions(root):
             formula, value = self._part_formula(part, factored), self._figure_of(part, factored)
-            body = latex_tree(self._assembly(part, False), inner) if part.children and not _is_flat(part) else latex(formula, names)
+            body = (
+                latex_tree(self._assembly(part, False), inner)
+                if part.children and not _is_flat(part)
+                else latex(formula, names)
+            )
             lines.append(f"{part.latex} &= {body}")
             if not is_zero(formula - value):
                 lines[-1] += f" = {latex(value, names)}"
@@ -320,11 +314,25 @@ class Formulas:
         """A module with a function a quantity; exact for whole numbers."""
         out = [f'"""{escape_docstring(self.compiled.title)}: {conventions(self.table, self.quantities)}."""', ""]
         bodies = {name: _python(tree(expr, self.order)) for name, expr in self.exprs.items()}
-        imports = [line for word, line in (("Fraction(", "from fractions import Fraction"), ("ceil(", "from math import ceil"), ("floor(", "from math import floor")) if any(word in body for body in bodies.values())]
+        imports = [
+            line
+            for word, line in (
+                ("Fraction(", "from fractions import Fraction"),
+                ("ceil(", "from math import ceil"),
+                ("floor(", "from math import floor"),
+            )
+            if any(word in body for body in bodies.values())
+        ]
         out += [*sorted(imports), ""] if imports else []
         for name, expr in self.exprs.items():
             arguments = sorted((s.name for s in expr.free_symbols), key=lambda n: (self.order.get(n, 99), n))
-            out += ["", f"def {name}({', '.join(arguments)}):", f'    """{QUANTITIES[name].meaning}"""', f"    return {bodies[name]}", ""]
+            out += [
+                "",
+                f"def {name}({', '.join(arguments)}):",
+                f'    """{QUANTITIES[name].meaning}"""',
+                f"    return {bodies[name]}",
+                "",
+            ]
         return "\n".join(out).rstrip() + "\n"
 
 
@@ -359,7 +367,9 @@ def _python(node: Tree) -> str:
     match node:
         case Num():
             value = node.value
-            return str(value.numerator) if value.denominator == 1 else f"Fraction({value.numerator}, {value.denominator})"
+            return (
+                str(value.numerator) if value.denominator == 1 else f"Fraction({value.numerator}, {value.denominator})"
+            )
         case Sym():
             return node.name
         case Sum():
@@ -385,4 +395,8 @@ def _python_inside(node: Tree) -> str:
 
 
 def _python_bracketed(node: Tree) -> str:
-    return _python(node) if isinstance(node, Sym | Func) or (isinstance(node, Num) and node.value.denominator == 1) else f"({_python(node)})"
+    return (
+        _python(node)
+        if isinstance(node, Sym | Func) or (isinstance(node, Num) and node.value.denominator == 1)
+        else f"({_python(node)})"
+    )

@@ -9,25 +9,16 @@ from fractions import Fraction
 from sympy import Expr
 from sympy.logic.boolalg import Boolean
 
-from costmodel.algebra import (
-    Frac,
-    Func,
-    Num,
-    Power,
-    Prod,
-    Relation,
-    Several,
-    Sum,
-    Sym,
-    Tree,
-    Truth,
-    tree,
-)
+from costmodel.algebra import Frac, Func, Num, Power, Prod, Relation, Several, Sum, Sym, Tree, Truth, tree
 
 BUILT_IN = {
-    "batch_size": "b", "seq_len": "s", "new_tokens": "t",
-    "dtype.weights": r"\beta_w", "dtype.cache": r"\beta_c", "dtype.activations": r"\beta_a",
-}  # fmt: skip
+    "batch_size": "b",
+    "seq_len": "s",
+    "new_tokens": "t",
+    "dtype.weights": r"\beta_w",
+    "dtype.cache": r"\beta_c",
+    "dtype.activations": r"\beta_a",
+}
 
 
 @dataclass(frozen=True)
@@ -50,9 +41,17 @@ def escape(text: str) -> str:
     'num\\_heads'
     """
     special = {
-        "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "^": r"\textasciicircum{}",
-        "_": r"\_", "~": r"\textasciitilde{}", "%": r"\%",
-    }  # fmt: skip
+        "\\": r"\textbackslash{}",
+        "{": r"\{",
+        "}": r"\}",
+        "$": r"\$",
+        "&": r"\&",
+        "#": r"\#",
+        "^": r"\textasciicircum{}",
+        "_": r"\_",
+        "~": r"\textasciitilde{}",
+        "%": r"\%",
+    }
     return "".join(special.get(character, character) for character in text)
 
 
@@ -124,7 +123,9 @@ def _product(node: Prod, name: Callable[[str], str]) -> str:
         piece = f"({_latex(factor, name)})" if isinstance(factor, Sum) else _latex(factor, name)
         if i == 0:
             out = piece
-        elif isinstance(factor, Sum | Num | Frac | Power) and not (isinstance(factor, Power) and isinstance(factor.base, Sym)):
+        elif isinstance(factor, Sum | Num | Frac | Power) and not (
+            isinstance(factor, Power) and isinstance(factor.base, Sym)
+        ):
             out += rf" \cdot {piece}"
         else:
             out += rf" \, {piece}"

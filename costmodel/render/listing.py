@@ -49,10 +49,12 @@ def find(kind: str, name: str) -> str:
         near = nearest(name, known)
         raise SpecError(
             Diagnostic(
-                "unknown-name", f"there is no {kind.removesuffix('s').replace('quantitie', 'quantity')} `{name}`",
-                facts=(f"there are {listed(known, 60)}",), help=f"`{near}` is near" if near else "",
+                "unknown-name",
+                f"there is no {kind.removesuffix('s').replace('quantitie', 'quantity')} `{name}`",
+                facts=(f"there are {listed(known, 60)}",),
+                help=f"`{near}` is near" if near else "",
             )
-        )  # fmt: skip
+        )
     return name
 
 
@@ -62,8 +64,11 @@ def find(kind: str, name: str) -> str:
 def listing_json(kind: str, name: str | None) -> list[dict[str, Any]]:
     """`[{"name", "title", "variants" or fields}]`."""
     make: Callable[[str], dict[str, Any]] = {
-        "models": _model_json, "devices": _device_json, "ops": _op_json, "quantities": _quantity_json,
-    }[kind]  # fmt: skip
+        "models": _model_json,
+        "devices": _device_json,
+        "ops": _op_json,
+        "quantities": _quantity_json,
+    }[kind]
     return [make(n) for n in ([find(kind, name)] if name is not None else named(kind))]
 
 
@@ -75,20 +80,28 @@ def _program(name: str) -> Program:
 def _model_json(name: str) -> dict[str, Any]:
     program = _program(name)
     return {
-        "name": name, "title": program.title, "variants": list(program.variants),
-        "dims": list(program.dims), "phases": list(program.phases), "graphs": list(program.graphs),
+        "name": name,
+        "title": program.title,
+        "variants": list(program.variants),
+        "dims": list(program.dims),
+        "phases": list(program.phases),
+        "graphs": list(program.graphs),
         "file": program.source.name,
-    }  # fmt: skip
+    }
 
 
 def _device_json(name: str) -> dict[str, Any]:
     device = shipped_device(name)
     return {
-        "name": name, "title": device.title, "memory": _exact(device.memory), "bandwidth": _exact(device.bandwidth),
+        "name": name,
+        "title": device.title,
+        "memory": _exact(device.memory),
+        "bandwidth": _exact(device.bandwidth),
         "peaks": {kind: _exact(peak) for kind, peak in device.peaks.items()},
         "price_per_hour": None if device.price is None else as_json(as_figure(device.price) * 3600),
-        "source": device.source, "sparse": device.sparse,
-    }  # fmt: skip
+        "source": device.source,
+        "sparse": device.sparse,
+    }
 
 
 def _exact(value: Expr) -> Any:
@@ -98,10 +111,11 @@ def _exact(value: Expr) -> Any:
 def _op_json(name: str) -> dict[str, Any]:
     kind = OPERATIONS[name]
     return {
-        "name": name, "title": summary(name),
+        "name": name,
+        "title": summary(name),
         "parameters": [{"name": p.name, "kind": p.kind, "required": p.required} for p in kind.parameters()],
         "doc": dedent(kind.__doc__ or "").strip(),
-    }  # fmt: skip
+    }
 
 
 def _quantity_json(name: str) -> dict[str, Any]:
@@ -130,7 +144,10 @@ def _models(page: Page) -> None:
         rows.append((name, visible(program.title), ", ".join(visible(v) for v in program.variants) or "–"))
     page.table(rows, "lll", header=("name", "title", "variants"), indent=0, expand=2)
     page.space()
-    page.text(f"{len(rows)} models. `list models {rows[0][0]}` shows one with its dims and sources; NAME:VARIANT names a size.", indent=2)
+    page.text(
+        f"{len(rows)} models. `list models {rows[0][0]}` shows one with its dims and sources; NAME:VARIANT is a size.",
+        indent=2,
+    )
 
 
 def _model(page: Page, name: str) -> None:
@@ -167,16 +184,21 @@ def _devices(page: Page) -> None:
     for name in named("devices"):
         device = shipped_device(name)
         ridge = as_figure(device.peaks["bf16"] / device.bandwidth) if "bf16" in device.peaks else None
-        rows.append((
-            name, with_prefix(as_figure(device.memory), "B"), f"{decimal(as_figure(device.bandwidth) / 10**12, 3)} TB/s",
-            *(_tera(device, kind) for kind in ("bf16", "fp8", "int8")), decimal(ridge, 1) if ridge is not None else "–",
-            "with 2:4 sparsity" if device.sparse else "",
-        ))  # fmt: skip
+        rows.append(
+            (
+                name,
+                with_prefix(as_figure(device.memory), "B"),
+                f"{decimal(as_figure(device.bandwidth) / 10**12, 3)} TB/s",
+                *(_tera(device, kind) for kind in ("bf16", "fp8", "int8")),
+                decimal(ridge, 1) if ridge is not None else "–",
+                "with 2:4 sparsity" if device.sparse else "",
+            )
+        )
     page.table(rows, "lrrrrrrl", header=("name", "memory", "bandwidth", "bf16", "fp8", "int8", "ridge", ""), indent=0)
     page.space()
     page.text(
-        f"{len(rows)} devices. `list devices {rows[0][0]}` shows one with every peak, its price and its source; a file of"
-        " your own works wherever a name does: --device mine.arch:NAME",
+        f"{len(rows)} devices. `list devices {rows[0][0]}` shows one with every peak, its price and its source; a file"
+        " of your own works wherever a name does: --device mine.arch:NAME",
         indent=2,
     )
     page.counted("peaks in TFLOP/s, dense unless the name says sparse; ridge = bf16 peak / bandwidth, FLOP/B")
@@ -203,14 +225,18 @@ def _device(page: Page, name: str) -> None:
     if device.source:
         page.space()
         page.text(f"source: {visible(device.source)}", indent=2)
-    page.counted(f"{'peaks with 2:4 sparsity' if device.sparse else 'dense peaks'}; {library.shown_path(library.shipped('devices')[name])}")
+    what = "peaks with 2:4 sparsity" if device.sparse else "dense peaks"
+    page.counted(f"{what}; {library.shown_path(library.shipped('devices')[name])}")
 
 
 def _ops(page: Page) -> None:
     rows = [(name, _meaning(name)) for name in named("ops")]
     page.table(rows, "ll", header=("operation", ""), indent=0, expand=1)
     page.space()
-    page.text("`list ops attention` shows one with its formulas. A spec may declare its own: op NAME(...) -> [...] { ... }", indent=2)
+    page.text(
+        "`list ops attention` shows one with its formulas. A spec may declare its own: op NAME(...) -> [...] { ... }",
+        indent=2,
+    )
 
 
 def _meaning(name: str) -> str:
@@ -222,7 +248,8 @@ def _op(page: Page, name: str) -> None:
         page.text(" ".join(paragraph.split()), indent=2)
         page.space()
     rows = [
-        (p.name, p.kind, "needed" if p.required else f"default {_default(p.default)}") for p in OPERATIONS[name].parameters()
+        (p.name, p.kind, "needed" if p.required else f"default {_default(p.default)}")
+        for p in OPERATIONS[name].parameters()
     ]
     page.table(rows, "lll", header=("parameter", "takes", ""), indent=2, expand=2)
 

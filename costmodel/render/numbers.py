@@ -27,7 +27,7 @@ def scaled(value: Figure, unit: str) -> str:
         if abs(number) >= 10**power or power == 0:
             shown = significant(number / 10**power)
             if shown.replace(",", "").replace("−", "").startswith("1000") and power < 15:
-                prefix = dict((p, n) for p, n in _SCALES)[power + 3]
+                prefix = dict(_SCALES)[power + 3]
                 shown = significant(number / 10 ** (power + 3))
             small = power == 0 and number == int(number)
             return f"{int(number):,} {prefix}{unit}" if small else f"{shown} {prefix}{unit}"
@@ -63,8 +63,7 @@ def plain(value: Fraction) -> str:
     """A number of the user's own as short as it is: `94`, `3.9`, `835.5`."""
     if value.denominator == 1:
         return f"{value.numerator:,}"
-    text = f"{as_float(value):,.6f}".rstrip("0").rstrip(".")
-    return text
+    return f"{as_float(value):,.6f}".rstrip("0").rstrip(".")
 
 
 def with_prefix(value: Fraction, unit: str) -> str:

@@ -13,14 +13,34 @@ from rich.text import Text
 
 WIDTH = 100
 STATUS_STYLES = {
-    "crosses": "green", "always": "green", "beyond_memory": "yellow", "never": "yellow", "leaves": "yellow",
+    "crosses": "green",
+    "always": "green",
+    "beyond_memory": "yellow",
+    "never": "yellow",
+    "leaves": "yellow",
     "does_not_fit": "red",
-}  # fmt: skip
+}
 
 _ASCII = str.maketrans(
-    {"≤": "<=", "≥": ">=", "·": "*", "∞": "inf", "−": "-", "×": "x", "…": "...", "–": "-", "≠": "!=", "├": "|", "─": "-",
-     "└": "`", "│": "|", "→": "->", "∑": "sum", "µ": "u"}
-)  # fmt: skip
+    {
+        "≤": "<=",
+        "≥": ">=",
+        "·": "*",
+        "∞": "inf",
+        "−": "-",
+        "×": "x",
+        "…": "...",
+        "–": "-",
+        "≠": "!=",
+        "├": "|",
+        "─": "-",
+        "└": "`",
+        "│": "|",
+        "→": "->",
+        "∑": "sum",
+        "µ": "u",
+    }
+)
 
 
 class Page:
@@ -67,19 +87,33 @@ class Page:
         self.parts.append(grid)
 
     def table(
-        self, rows: Sequence[Sequence[str | Text]], justify: str, header: Sequence[str] | None = None, indent: int = 2,
-        gap: int = 2, expand: int | None = None, styles: Sequence[str] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        rows: Sequence[Sequence[str | Text]],
+        justify: str,
+        header: Sequence[str] | None = None,
+        indent: int = 2,
+        gap: int = 2,
+        expand: int | None = None,
+        styles: Sequence[str] | None = None,
+    ) -> None:
         """Rows in columns; `justify` has a letter a column, l or r; column `expand` takes the room that is left."""
         table = Table(
-            box=None, show_header=header is not None, pad_edge=False, padding=(0, gap, 0, 0),
-            expand=expand is not None, header_style="dim", collapse_padding=False,
-        )  # fmt: skip
+            box=None,
+            show_header=header is not None,
+            pad_edge=False,
+            padding=(0, gap, 0, 0),
+            expand=expand is not None,
+            header_style="dim",
+            collapse_padding=False,
+        )
         for i, letter in enumerate(justify):
             table.add_column(
-                Text(header[i]) if header else None, justify="right" if letter == "r" else "left",
-                no_wrap=expand is None or i != expand, ratio=1 if i == expand else None, overflow="fold",
-            )  # fmt: skip
+                Text(header[i]) if header else "",
+                justify="right" if letter == "r" else "left",
+                no_wrap=expand is None or i != expand,
+                ratio=1 if i == expand else None,
+                overflow="fold",
+            )
         for i, row in enumerate(rows):
             cells = [cell if isinstance(cell, Text) else Text(cell) for cell in row]
             table.add_row(*cells, style=styles[i] if styles else None)
@@ -95,9 +129,16 @@ class Page:
         """The page as text, with escape codes where `color`."""
         out = StringIO()
         console = Console(
-            file=out, width=self.width, force_terminal=color, no_color=not color, highlight=False, markup=False,
-            emoji=False, legacy_windows=False, color_system="standard" if color else None,
-        )  # fmt: skip
+            file=out,
+            width=self.width,
+            force_terminal=color,
+            no_color=not color,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            legacy_windows=False,
+            color_system="standard" if color else None,
+        )
         console.print(Group(*self.parts))
         text = out.getvalue()
         text = "\n".join(line.rstrip() for line in text.splitlines()) + "\n"

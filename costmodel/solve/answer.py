@@ -138,7 +138,11 @@ class Crossover:
         """Closed forms by context, where a context is not given and matters."""
         feasible = self.feasible
         return tuple(
-            Case(s.condition, s.form.closed if s.form is not None else None, feasible.condition if feasible else s.condition)
+            Case(
+                s.condition,
+                s.form.closed if s.form is not None else None,
+                feasible.condition if feasible else s.condition,
+            )
             for s in self.stretches
         )
 
@@ -266,10 +270,10 @@ class Crossover:
         slopes, shape = self._slopes, self.form
         if self.quantities.timing == "per_op" or slopes is None or shape is None or shape.groups:
             return None
-        parts = [linear(expr, batch_size) for expr in (self._compute, self._memory)]
-        if parts[0] is None or parts[1] is None:
+        of_compute, of_memory = (linear(expr, batch_size) for expr in (self._compute, self._memory))
+        if of_compute is None or of_memory is None:
             return None
-        (f0, f1), (m0, m1) = parts
+        (f0, _), (m0, m1) = of_compute, of_memory
         if self.quantities.timing == "serial":
             return cancel((f0 + m0) / slopes) if not is_zero(slopes) else None
         below = 2 * slopes - m1
@@ -293,9 +297,13 @@ class Crossover:
         moved, flops = figure(self.quantities.table.bytes, point), figure(self.quantities.table.flops, point)
         tokens = figure(self.quantities.tokens, point)
         return Point(
-            batch, compute, memory, latency, flops / moved if moved else None,
+            batch,
+            compute,
+            memory,
+            latency,
+            flops / moved if moved else None,
             batch * tokens / latency if latency else Fraction(0),
-        )  # fmt: skip
+        )
 
     @cached_property
     def intensity_limit(self) -> Figure | None:
@@ -340,7 +348,7 @@ def _independent(answer: Crossover) -> tuple[str, ...]:
     """
     table = answer.quantities.table
     environment = table.dataflow.environment
-    names = [name for name in environment.program.dims]
+    names = list(environment.program.dims)
     settings = {**table.dataflow.settings, **environment.role_values}
     compute, memory = _symbolic_times(answer)
     point = {**answer.point}
@@ -397,5 +405,3 @@ def _symbolic_times(answer: Crossover) -> tuple[Expr, Expr]:
 def crossover(quantities: Quantities, point: Mapping[Symbol, Fraction]) -> Crossover:
     """The answer for a pass on a device; `point` gives figures for seq_len and other free symbols."""
     return Crossover(quantities, point)
-
-

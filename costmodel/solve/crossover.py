@@ -18,18 +18,8 @@ from sympy.logic.boolalg import Boolean
 
 from costmodel.figures import Figure, Open, figure
 from costmodel.solve.exppoly import ExpPoly, Root
-from costmodel.solve.memory import Fit
 from costmodel.solve.piecewise import Piecewise, Unsolvable, fold
-from costmodel.symbols import (
-    ONE,
-    batch_size,
-    expanded,
-    is_number,
-    rational,
-    seq_len,
-    sign,
-    total,
-)
+from costmodel.symbols import ONE, batch_size, expanded, is_number, rational, seq_len, sign, total
 
 STATUSES = ("crosses", "beyond_memory", "never", "always", "leaves", "does_not_fit")
 
@@ -94,10 +84,10 @@ def _quotient(over: Expr, under: Expr) -> Expr:
 
 def form(compute: Expr, memory: Expr, bandwidth: Expr) -> Form | None:
     """The two times as a form in the batch size; None where they have another shape."""
-    parts = [_split(expanded(expr * bandwidth)) for expr in (compute, memory)]
-    if parts[0] is None or parts[1] is None:
+    of_compute, of_memory = (_split(expanded(expr * bandwidth)) for expr in (compute, memory))
+    if of_compute is None or of_memory is None:
         return None
-    (f0, f1, f_groups), (m0, m1, m_groups) = parts
+    (f0, f1, f_groups), (m0, m1, m_groups) = of_compute, of_memory
     if f_groups:
         return None
     groups = tuple((-d, q, rate) for d, q, rate in m_groups)
@@ -247,7 +237,9 @@ def feasibility(cases: Sequence[Stretch]) -> Feasibility | None:
     return Feasibility(condition, Closed(edge[0], edge[1]) if edge else Closed(None, None))
 
 
-def _positive(h: Expr, low: Fraction, high: Fraction | None) -> list[tuple[Fraction, Fraction | None, Expr, Expr | None]]:
+def _positive(
+    h: Expr, low: Fraction, high: Fraction | None
+) -> list[tuple[Fraction, Fraction | None, Expr, Expr | None]]:
     """Where a polynomial in seq_len is positive within a stretch: bounds as figures and as closed forms."""
     function = fold(h, seq_len, {}).cells[0].function
     if not function.is_polynomial:
@@ -397,5 +389,3 @@ def at(expr: Expr, point: Mapping[Symbol, Fraction]) -> Figure | None:
         return figure(expr, point)
     except Open:
         return None
-
-

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from itertools import pairwise
 from math import isqrt
 from typing import Any
 
@@ -128,7 +129,7 @@ class ExpPoly:
         return total
 
     def sign(self, x: Fraction) -> int:
-        """The sign of f(x): exact for whole x, else by intervals of growing precision. 0 also where 4,000 digits tell none."""
+        """The sign of f(x): exact for whole x, else by intervals; 0 also where 4,000 digits do not tell."""
         exact = self._exact(x)
         if exact is not None:
             return (exact > 0) - (exact < 0)
@@ -318,7 +319,10 @@ def _simpler(x: Fraction, width: Fraction) -> Fraction:
 def _newton(f: ExpPoly, low: Fraction, high: Fraction) -> Fraction | None:
     """A guess at the root to some 40 digits; no proof."""
     with mp.workdps(45):
-        terms = [(mp.log(q.numerator) - mp.log(q.denominator), [mp.mpf(c.numerator) / c.denominator for c in p]) for q, p in f.terms.items()]
+        terms = [
+            (mp.log(q.numerator) - mp.log(q.denominator), [mp.mpf(c.numerator) / c.denominator for c in p])
+            for q, p in f.terms.items()
+        ]
         x = mp.mpf(high.numerator) / high.denominator
         bottom = mp.mpf(low.numerator) / low.denominator
         for _ in range(200):
@@ -366,7 +370,7 @@ def _by_rolle(f: ExpPoly) -> list[Root]:
         if signs[i] and signs[i + 1] and signs[i] != signs[i + 1]:
             low = points[i] or _positive_start(f, points[i + 1], signs[i])
             roots.append(_narrowed(f, low, points[i + 1], upward=signs[i] < 0))
-        if 0 < i and signs[i] == 0:
+        if i > 0 and signs[i] == 0:
             roots.append(_touching(f, points[i], signs, i))
     return sorted({(r.low, r.high): r for r in roots}.values(), key=lambda r: r.value)
 
@@ -419,7 +423,12 @@ def _bound(f: ExpPoly) -> Fraction:
             weight = mp.mpf(0)
             at = mp.mpf(x.numerator)
             for base, poly in f.terms.items():
-                rate = mp.log(base.numerator) - mp.log(base.denominator) - mp.log(leading.numerator) + mp.log(leading.denominator)
+                rate = (
+                    mp.log(base.numerator)
+                    - mp.log(base.denominator)
+                    - mp.log(leading.numerator)
+                    + mp.log(leading.denominator)
+                )
                 for i, c in enumerate(poly):
                     if base == leading and i == power:
                         continue
@@ -452,7 +461,7 @@ def _separators(terms: _Terms, bound: Fraction) -> list[Fraction]:
     inner = _separators(derived, bound)
     points = [Fraction(0), *inner, bound]
     found = []
-    for low, high in zip(points, points[1:], strict=False):
+    for low, high in pairwise(points):
         root = _bisected(derived, low, high)
         if root is not None:
             found.append(root)

@@ -34,7 +34,11 @@ class Fit:
     @cached_property
     def largest(self) -> Expr | None:
         """The largest batch in closed form, rounded down; None where nothing limits it."""
-        bounds = [(self.capacity - self.weights - u) / (self.sequence + a) for u, a, _ in self.peaks if not is_zero(self.sequence + a)]
+        bounds = [
+            (self.capacity - self.weights - u) / (self.sequence + a)
+            for u, a, _ in self.peaks
+            if not is_zero(self.sequence + a)
+        ]
         return floor_of(Min(*bounds), evaluate=False) if bounds else None
 
     @cached_property
@@ -113,5 +117,3 @@ def linear(expr: Expr, unknown: Symbol) -> tuple[Expr, Expr] | None:
             return None
         slopes.append(slope)
     return sum_of(constants), sum_of(slopes)
-
-

@@ -11,7 +11,6 @@ from sympy import Add, Expr, Max, Min, Mul, Pow, Rational, Symbol
 from costmodel.figures import figure
 from costmodel.solve.exppoly import ExpPoly, Root
 
-
 _SAME = Fraction(1, 10**25)
 _MOST_BITS = 1 << 22
 
@@ -173,7 +172,12 @@ def _power(expr: Expr, unknown: Symbol, values: Mapping[Symbol, Fraction]) -> Pi
     quotient = figure(base, values)
     rate = fold(exponent, unknown, values)
     linear = rate.cells[0].function
-    if len(rate.cells) != 1 or not linear.is_polynomial or len(linear.polynomial) > 2 or not isinstance(quotient, Fraction):
+    if (
+        len(rate.cells) != 1
+        or not linear.is_polynomial
+        or len(linear.polynomial) > 2
+        or not isinstance(quotient, Fraction)
+    ):
         raise Unsolvable(f"`{unknown}` stands in an exponent that is not linear in it")
     constant, slope = linear.coefficient(0), linear.coefficient(1)
     if constant.denominator != 1 or slope.denominator != 1:
