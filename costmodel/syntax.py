@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 
+from costmodel.frozen import Frozen
 from costmodel.source import Span
 
 # --- expressions
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(Frozen):
     value: Fraction
     text: str
     span: Span
     depth: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(Frozen):
     """A number with a unit: `94 GB`."""
 
     value: Fraction
@@ -30,22 +28,19 @@ class Quantity:
     depth: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Frozen):
     value: str
     span: Span
     depth: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(Frozen):
     id: str
     span: Span
     depth: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Truth:
+class Truth(Frozen):
     """`true`, `false` or `none`."""
 
     value: bool | None
@@ -53,8 +48,7 @@ class Truth:
     depth: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(Frozen):
     """`embedding.T`, `dim.hidden_size`, `device.peak.fp8`."""
 
     parts: tuple[str, ...]
@@ -62,8 +56,7 @@ class Attribute:
     depth: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(Frozen):
     name: str | None
     value: Expression
     span: Span
@@ -73,8 +66,7 @@ class Argument:
         return self.value.depth
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Frozen):
     function: str
     function_span: Span
     arguments: tuple[Argument, ...]
@@ -82,15 +74,13 @@ class Call:
     depth: int
 
 
-@dataclass(frozen=True, slots=True)
-class ListOf:
+class ListOf(Frozen):
     items: tuple[Expression, ...]
     span: Span
     depth: int
 
 
-@dataclass(frozen=True, slots=True)
-class Sum:
+class Sum(Frozen):
     """Terms with the sign, `+` or `-`, before each."""
 
     terms: tuple[tuple[str, Expression], ...]
@@ -98,8 +88,7 @@ class Sum:
     depth: int
 
 
-@dataclass(frozen=True, slots=True)
-class Product:
+class Product(Frozen):
     """Factors with the operator, `*`, `/`, `//` or `%`, before each, taken from left to right."""
 
     factors: tuple[tuple[str, Expression], ...]
@@ -107,15 +96,13 @@ class Product:
     depth: int
 
 
-@dataclass(frozen=True, slots=True)
-class Negative:
+class Negative(Frozen):
     operand: Expression
     span: Span
     depth: int
 
 
-@dataclass(frozen=True, slots=True)
-class Power:
+class Power(Frozen):
     base: Expression
     exponent: Expression
     span: Span
@@ -125,8 +112,7 @@ class Power:
 Expression = Number | Quantity | Text | Name | Truth | Attribute | Call | ListOf | Sum | Product | Negative | Power
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(Frozen):
     left: Expression
     relation: str
     right: Expression
@@ -136,8 +122,7 @@ class Condition:
 # --- statements
 
 
-@dataclass(frozen=True, slots=True)
-class TypeName:
+class TypeName(Frozen):
     """A dtype by name, or `N bits`."""
 
     name: str
@@ -145,14 +130,12 @@ class TypeName:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(Frozen):
     statements: tuple[Statement, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Assign:
+class Assign(Frozen):
     """`a = expr`, `a, b = expr`, with the body that only `route` takes."""
 
     targets: tuple[Name, ...]
@@ -161,30 +144,26 @@ class Assign:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Repeat:
+class Repeat(Frozen):
     count: Expression
     body: Body
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class If:
+class If(Frozen):
     condition: Condition
     then: Body
     otherwise: Body | None
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Return:
+class Return(Frozen):
     values: tuple[Expression, ...]
     body: Body | None
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Weight:
+class Weight(Frozen):
     """`NAME[in, ... -> out, ...] : type`; `inputs` is None where there is no arrow."""
 
     name: str
@@ -195,8 +174,7 @@ class Weight:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Frozen):
     name: str
     name_span: Span
     axes: tuple[Expression, ...]
@@ -204,14 +182,12 @@ class State:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Weights:
+class Weights(Frozen):
     weights: tuple[Weight, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class States:
+class States(Frozen):
     states: tuple[State, ...]
     span: Span
 
@@ -222,23 +198,20 @@ Statement = Assign | Repeat | If | Return | Weights | States
 # --- declarations
 
 
-@dataclass(frozen=True, slots=True)
-class ModelName:
+class ModelName(Frozen):
     name: str
     name_span: Span
     title: str | None
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(Frozen):
     path: str
     path_span: Span
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Dim:
+class Dim(Frozen):
     name: str
     name_span: Span
     value: Expression | None
@@ -247,16 +220,14 @@ class Dim:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class DType:
+class DType(Frozen):
     role: str
     role_span: Span
     type: TypeName
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Frozen):
     """A parameter of a block; `axes` is the pattern of an op's argument or the shape of a graph's input."""
 
     name: str
@@ -265,8 +236,7 @@ class Parameter:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Frozen):
     name: str
     name_span: Span
     parameters: tuple[Parameter, ...]
@@ -276,8 +246,7 @@ class Block:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class OpDeclaration:
+class OpDeclaration(Frozen):
     name: str
     name_span: Span
     parameters: tuple[Parameter, ...]
@@ -286,8 +255,7 @@ class OpDeclaration:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(Frozen):
     name: str
     name_span: Span
     inputs: tuple[Parameter, ...]
@@ -296,16 +264,14 @@ class Graph:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Frozen):
     name: str
     name_span: Span
     value: Expression
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
+class Phase(Frozen):
     name: str
     name_span: Span
     graph: str | None
@@ -314,15 +280,13 @@ class Phase:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Expect:
+class Expect(Frozen):
     condition: Condition
     source: str | None
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
+class Variant(Frozen):
     name: str
     name_span: Span
     settings: tuple[Setting, ...]
@@ -331,8 +295,7 @@ class Variant:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Frozen):
     """A line of a device: `memory = 94 GB`, `peak bf16 = 835.5 TFLOP/s`."""
 
     name: str
@@ -342,8 +305,7 @@ class Field:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceDeclaration:
+class DeviceDeclaration(Frozen):
     name: str
     name_span: Span
     title: str | None
@@ -367,8 +329,7 @@ Declaration = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(Frozen):
     """A file's declarations in their order."""
 
     declarations: tuple[Declaration, ...]

@@ -18,6 +18,7 @@ from costmodel.elaborate.custom import CustomEvaluator
 from costmodel.elaborate.dataflow import Carried, Dataflow
 from costmodel.elaborate.environment import Choice, Environment, PhaseSettings, environment
 from costmodel.elaborate.values import BROKEN, Scope, Value, fresh, place
+from costmodel.frozen import changed
 from costmodel.ops.custom import Unused
 from costmodel.ops.route import Route
 from costmodel.program import Program
@@ -348,7 +349,7 @@ class _Expander(CustomEvaluator):
         if not isinstance(result, Tensor):
             self.error("type", "the body of `route` returns one tensor", body.span)
             return BROKEN
-        operation = replace(route, result=result)
+        operation = changed(route, result=result)
         self.used |= {tensor.storage for _, tensor in operation.operands}
         return self.node(operation, "route", (fresh(result.shape),), (), "", call.span)[0]
 

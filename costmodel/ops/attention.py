@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sympy import Expr, Max, Min
 
 from costmodel.ops.base import Counting, Operation, Shaping, Tensor, fail, figure, parameter
 from costmodel.symbols import ONE, ZERO, is_zero, product, put_in, rational, seq_len
 
 
-@dataclass(frozen=True, kw_only=True)
 class Attention(Operation, keyword="attention"):
     """`attention(q, k, v, causal=false, window=none, softcap=none, bias=none, sinks=none)`
 

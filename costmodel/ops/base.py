@@ -6,13 +6,13 @@ To add an operation, write one class with a `keyword`; that registers it. Its do
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
-from functools import cache
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NoReturn, Protocol
 
 from sympy import Expr, Symbol
 
 from costmodel.dtypes import DType
+from costmodel.frozen import NEEDED, Frozen, changed
 from costmodel.symbols import ONE, ZERO, product
 from costmodel.tensors import Kind, Shape, Tensor, View
 
@@ -64,25 +64,29 @@ class Counting:
     settings: Mapping[Symbol, Expr] = field(default_factory=dict)
 
 
-def parameter(kind: str, default: Any = MISSING, doc: str = "") -> Any:
+class Parameter(Frozen):
+    """A parameter of an operation, as `parameter` declares it."""
+
+    kind: str
+    default: Any
+    doc: str
+    name: str = ""
+
+    @property
+    def required(self) -> bool:
+        return self.default is NEEDED
+
+
+def parameter(kind: str, default: Any = NEEDED, doc: str = "") -> Any:
     """A parameter of an operation.
 
     Kinds: `tensor`; `dim`, a number or an expression in dims; `flag`; `dtype`; `text`; `dims`, a list of dims;
     `tensor or flag`.
     """
-    return field(default=default, metadata={"kind": kind, "doc": doc})
+    return Parameter(kind, default, doc)
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    name: str
-    kind: str
-    required: bool
-    default: Any
-
-
-@dataclass(frozen=True, kw_only=True)
-class Operation:
+class Operation(Frozen):
     """One operation in its place. Subclasses declare their parameters as fields made by `parameter`."""
 
     keyword: ClassVar[str] = ""
@@ -91,20 +95,21 @@ class Operation:
     is_view: ClassVar[bool] = False
     """Whether it only gives another shape to what lies in memory already."""
 
-    def __init_subclass__(cls, keyword: str = "", **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
+    _parameters: ClassVar[tuple[Parameter, ...]] = ()
+
+    def __init_subclass__(cls, keyword: str = "") -> None:
+        super().__init_subclass__()
+        declared = [(name, value) for name, value in vars(cls).items() if isinstance(value, Parameter)]
+        cls._parameters += tuple(changed(value, name=name) for name, value in declared)
+        cls._fields |= {name: value.default for name, value in declared}
         if keyword:
             cls.keyword = keyword
             OPERATIONS[keyword] = cls
 
     @classmethod
-    @cache
     def parameters(cls) -> tuple[Parameter, ...]:
-        return tuple(
-            Parameter(f.name, f.metadata["kind"], f.default is MISSING, None if f.default is MISSING else f.default)
-            for f in fields(cls)
-            if "kind" in f.metadata
-        )
+        """What a call may give it, in order."""
+        return cls._parameters
 
     @property
     def operands(self) -> tuple[tuple[str, Tensor], ...]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from sympy import Expr
 
 from costmodel.ops.base import Counting, Operation, Shaping, Tensor, parameter
 from costmodel.symbols import ZERO
 
 
-@dataclass(frozen=True, kw_only=True)
 class Custom(Operation):
     """An operation declared by the spec, in its place: its body's figures with the arguments' axes put in."""
 
@@ -36,7 +33,6 @@ class Custom(Operation):
         return self.vector
 
 
-@dataclass(frozen=True, kw_only=True)
 class Materialise(Operation):
     """A variable that a `repeat` carries, taken out of the weight, cache or state in which it lay."""
 
@@ -47,11 +43,10 @@ class Materialise(Operation):
         return model.activation(self.x.shape)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Unused(Operation):
     """A weight or state that was declared and that no operation uses; it is counted all the same."""
 
-    storage: Tensor = field(default=None)  # type: ignore[assignment]
+    storage: Tensor
 
     @property
     def operands(self) -> tuple[tuple[str, Tensor], ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from sympy import Expr
@@ -11,7 +10,6 @@ from costmodel.ops.base import Counting, Operation, Shaping, Tensor, broadcast, 
 from costmodel.symbols import rational
 
 
-@dataclass(frozen=True, kw_only=True)
 class _Elementwise(Operation):
     x: Tensor = parameter("tensor")
     flops_per_element: ClassVar[int] = 0
@@ -23,70 +21,60 @@ class _Elementwise(Operation):
         return rational(self.flops_per_element) * result.elements
 
 
-@dataclass(frozen=True, kw_only=True)
 class Relu(_Elementwise, keyword="relu"):
     """`relu(x)`: vector_flops = 1 an element, the comparison."""
 
     flops_per_element = 1
 
 
-@dataclass(frozen=True, kw_only=True)
 class Exp(_Elementwise, keyword="exp"):
     """`exp(x)`: vector_flops = 1 an element."""
 
     flops_per_element = 1
 
 
-@dataclass(frozen=True, kw_only=True)
 class Tanh(_Elementwise, keyword="tanh"):
     """`tanh(x)`: vector_flops = 1 an element."""
 
     flops_per_element = 1
 
 
-@dataclass(frozen=True, kw_only=True)
 class Softplus(_Elementwise, keyword="softplus"):
     """`softplus(x)`: vector_flops = 3 an element: exp, add, log."""
 
     flops_per_element = 3
 
 
-@dataclass(frozen=True, kw_only=True)
 class Sigmoid(_Elementwise, keyword="sigmoid"):
     """`sigmoid(x)`: vector_flops = 4 an element: negate, exp, add, divide."""
 
     flops_per_element = 4
 
 
-@dataclass(frozen=True, kw_only=True)
 class Silu(_Elementwise, keyword="silu"):
     """`silu(x)`: vector_flops = 5 an element: a sigmoid and a product."""
 
     flops_per_element = 5
 
 
-@dataclass(frozen=True, kw_only=True)
 class Gelu(_Elementwise, keyword="gelu"):
     """`gelu(x)`: vector_flops = 8 an element, in the form with tanh."""
 
     flops_per_element = 8
 
 
-@dataclass(frozen=True, kw_only=True)
 class Softmax(_Elementwise, keyword="softmax"):
     """`softmax(x)` over the last axis: vector_flops = 5 an element: max, subtract, exp, sum, divide."""
 
     flops_per_element = 5
 
 
-@dataclass(frozen=True, kw_only=True)
 class Rope(_Elementwise, keyword="rope"):
     """`rope(x)`, rotary positions: vector_flops = 3 an element: two products and a sum."""
 
     flops_per_element = 3
 
 
-@dataclass(frozen=True, kw_only=True)
 class _Norm(_Elementwise):
     affine: bool = parameter("flag", True, doc="whether it owns its scale")
     has_bias: ClassVar[bool] = False
@@ -99,7 +87,6 @@ class _Norm(_Elementwise):
         return model.activation(self.x.shape)
 
 
-@dataclass(frozen=True, kw_only=True)
 class RmsNorm(_Norm, keyword="rmsnorm"):
     """`rmsnorm(x, affine=true)` over the last axis: vector_flops = 4 an element: square, sum, two products.
 
@@ -109,7 +96,6 @@ class RmsNorm(_Norm, keyword="rmsnorm"):
     flops_per_element = 4
 
 
-@dataclass(frozen=True, kw_only=True)
 class LayerNorm(_Norm, keyword="layernorm"):
     """`layernorm(x, affine=true)` over the last axis: vector_flops = 7 an element.
 
@@ -120,7 +106,6 @@ class LayerNorm(_Norm, keyword="layernorm"):
     has_bias = True
 
 
-@dataclass(frozen=True, kw_only=True)
 class _Binary(Operation):
     x: Tensor | Expr = parameter("tensor or dim")
     y: Tensor | Expr = parameter("tensor or dim")
@@ -135,21 +120,17 @@ class _Binary(Operation):
         return result.elements
 
 
-@dataclass(frozen=True, kw_only=True)
 class Add(_Binary, keyword="+"):
     """`x + y`, broadcasting as NumPy does: vector_flops = 1 an output element."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Subtract(_Binary, keyword="-"):
     """`x - y`, broadcasting as NumPy does: vector_flops = 1 an output element. So has `-x`."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Multiply(_Binary, keyword="*"):
     """`x * y`, broadcasting as NumPy does: vector_flops = 1 an output element."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Divide(_Binary, keyword="/"):
     """`x / y`, broadcasting as NumPy does: vector_flops = 1 an output element."""

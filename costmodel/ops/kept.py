@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sympy import Expr, Min
 
 from costmodel.dtypes import DType
@@ -11,7 +9,6 @@ from costmodel.ops.base import Kind, Operation, Shaping, Tensor, fail, figure, p
 from costmodel.symbols import new_tokens, seq_len
 
 
-@dataclass(frozen=True, kw_only=True)
 class Cache(Operation, keyword="cache"):
     """`cache(x, window=none, dtype=none)`: x[b, new_tokens, ...] with its token axis grown to `seq_len`.
 
@@ -35,7 +32,6 @@ class Cache(Operation, keyword="cache"):
         return model.keeps(Kind.CACHE, "cache", (shape[0], length, *shape[2:]), self.dtype, self.window)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Keep(Operation, keyword="keep"):
     """`keep(x, dtype=none)`: x, computed in a pass without past and kept; later passes read it.
 
@@ -53,7 +49,6 @@ class Keep(Operation, keyword="keep"):
         return model.keeps(Kind.KEPT, "kept", self.x.shape, self.dtype)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Update(Operation, keyword="update"):
     """`update(state, x)`: the state with x written to it. No FLOPs; a pass writes the whole state.
 

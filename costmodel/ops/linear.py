@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sympy import Expr
 
@@ -11,7 +11,6 @@ from costmodel.ops.base import Counting, Kind, Operation, Shaping, Tensor, axes_
 from costmodel.symbols import ONE, product, rational
 
 
-@dataclass(frozen=True, kw_only=True)
 class Matmul(Operation, keyword="matmul"):
     """`matmul(x, W)`: x's last axes, which are W's in-axes, become W's out-axes.
 
@@ -61,7 +60,6 @@ class Matmul(Operation, keyword="matmul"):
 _EINSUM = re.compile(r"\s*([\w\s]+?)\s*,\s*([\w\s]+?)\s*->\s*([\w\s]*?)\s*")
 
 
-@dataclass(frozen=True, kw_only=True)
 class Einsum(Operation, keyword="einsum"):
     """`einsum("b t h d, c h d -> b t h c", x, y)`: a product of two tensors, summed over the axes not in the result.
 
@@ -129,7 +127,6 @@ class Einsum(Operation, keyword="einsum"):
         return product((rational(2), *sizes.values()))
 
 
-@dataclass(frozen=True, kw_only=True)
 class Conv1d(Operation, keyword="conv1d"):
     """`conv1d(x, kernel=k, out=n, stride=1, groups=1, bias=false, causal=false)`: x[b, t, in] to [b, t/stride, n].
 
@@ -174,7 +171,6 @@ class Conv1d(Operation, keyword="conv1d"):
         return product((rational(2), batch, time / self.stride, self.kernel, channels, self.out, 1 / self.groups))
 
 
-@dataclass(frozen=True, kw_only=True)
 class Lookup(Operation, keyword="lookup"):
     """`lookup(ids, table)`: for each id a row of the table; ids' axes, then the row's. No FLOPs.
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sympy import Expr
 
 from costmodel.ops.base import Counting, Operation, Shaping, Tensor, axes_of, parameter
 from costmodel.symbols import rational
 
 
-@dataclass(frozen=True, kw_only=True)
 class Route(Operation, keyword="route"):
     """`route(x, scores, top_k=k, distinct=none) { return f(x) }`: a mixture of experts.
 

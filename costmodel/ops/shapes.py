@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sympy import Expr
 
 from costmodel.ops.base import Operation, Shape, Shaping, Tensor, fail, figure, parameter
 from costmodel.symbols import ONE, ZERO, product, total
 
 
-@dataclass(frozen=True, kw_only=True)
 class Split(Operation, keyword="split"):
     """`split(x, [n, ...])`: the last axis cut into parts of these sizes, which add up to it."""
 
@@ -34,7 +31,6 @@ class Split(Operation, keyword="split"):
         return tuple(parts)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Slice(Operation, keyword="slice"):
     """`slice(x, lo, hi)`: positions lo up to hi of the last axis."""
 
@@ -57,7 +53,6 @@ class Slice(Operation, keyword="slice"):
         return model.view(self.x, (*self.x.shape[:-1], self.hi - self.lo), self.lo, self.hi)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Concat(Operation, keyword="concat"):
     """`concat(x, y, axis=-1)`: one behind the other along an axis; the other axes broadcast."""
 
@@ -94,7 +89,6 @@ class Concat(Operation, keyword="concat"):
         return model.activation(tuple(shape))
 
 
-@dataclass(frozen=True, kw_only=True)
 class Reshape(Operation, keyword="reshape"):
     """`reshape(x, [n, ...])`: replaces the fewest trailing axes that have the same product."""
 
@@ -115,7 +109,6 @@ class Reshape(Operation, keyword="reshape"):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Last(Operation, keyword="last"):
     """`last(x, n=1)`: the last n tokens, [b, n, ...]."""
 

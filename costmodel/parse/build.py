@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from lark.lexer import Token
 
 from costmodel import syntax
+from costmodel.frozen import changed
 from costmodel.latex_symbol import latex_fault
 from costmodel.names import is_reserved
 from costmodel.parse.tokens import MOST_NESTING, span_of, too_deep
@@ -392,7 +393,7 @@ class Builder:
         return syntax.ListOf(nodes, span, self._deep(nodes, span))
 
     def group(self, items: list[Any]) -> syntax.Expression:
-        expression: syntax.Expression = replace(items[1], span=self._of(items))
+        expression: syntax.Expression = changed(items[1], span=self._of(items))
         return expression
 
     def __getattr__(self, name: str) -> Callable[[list[Any]], Any]:
