@@ -23,7 +23,7 @@ fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz $(COUNT) $(SEED)
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python -m benchmarks.bench
 
 # the parser's tables, after a change of the grammar
 tables: $(STAMP)
@@ -38,6 +38,7 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	$(BIN)/python -m compileall -q costmodel cli grammar specs
 	touch $@
 
 clean:

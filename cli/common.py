@@ -15,7 +15,6 @@ from typing import Any
 import click
 from sympy import Symbol
 
-from costmodel.check import unused
 from costmodel.compile import Compiled, Run, compile_spec, with_free, with_sets
 from costmodel.device import Device, find_device
 from costmodel.quantities import Quantities
@@ -23,6 +22,7 @@ from costmodel.render.diagnostics import render, visible
 from costmodel.render.page import WIDTH, Page
 from costmodel.source import Diagnostic, SpecError
 from costmodel.symbols import batch_size, new_tokens, seq_len
+from costmodel.unused import unused
 
 MOST_WORKLOAD = 10**15
 

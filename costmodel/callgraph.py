@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import networkx as nx
 
 from costmodel import syntax
-from costmodel.parse import MOST_NESTING
+from costmodel.parser import MOST_NESTING
 from costmodel.program import Program
 from costmodel.source import Diagnostic, Label, Report, Span
 from costmodel.walk import calls_in, values_of, walk

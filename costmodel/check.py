@@ -16,10 +16,10 @@ from costmodel.elaborate.environment import where
 from costmodel.figures import as_figure
 from costmodel.measures import Measure
 from costmodel.ops.custom import Unused
-from costmodel.ops.kept import Cache, Keep, Update
 from costmodel.solve.piecewise import Unsolvable, fold
-from costmodel.source import Diagnostic, Report, Span, SpecError
+from costmodel.source import Diagnostic, Report, SpecError
 from costmodel.symbols import is_number, put_in, rational, symbol
+from costmodel.unused import idle, warning
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def check_compiled(compiled: Compiled) -> CheckResult:
             flows = list(_flows(choice, report))
             operations = max([operations, *(_size(flow) for flow in flows)])
             for graph in program.graphs:
-                idle = [set(_idle(flow)) for flow in flows if flow.graph == graph]
+                idle = [set(idle(flow)) for flow in flows if flow.graph == graph]
                 common = set.intersection(*idle) if idle else set()
                 unused = common if unused is None else unused | common
         if not report.errors:
@@ -93,7 +93,7 @@ def check_compiled(compiled: Compiled) -> CheckResult:
             (),
             stopped.unchecked,
         )
-    warnings = [_warning(what, kind, span) for what, kind, span in sorted(unused or (), key=lambda u: u[2].start)]
+    warnings = [warning(what, kind, span) for what, kind, span in sorted(unused or (), key=lambda u: u[2].start)]
     return CheckResult(
         compiled.name,
         program.title,
@@ -126,27 +126,6 @@ def _flows(compiled: Compiled, report: Report) -> Iterator[Dataflow]:
 
 def _size(flow: Dataflow) -> int:
     return sum(1 for node in flow.nodes if not isinstance(node.operation, Unused))
-
-
-def _idle(flow: Dataflow) -> Iterator[tuple[str, str, Span]]:
-    """Weights, states and results that nothing uses."""
-    for node in flow.nodes:
-        if isinstance(node.operation, Unused):
-            yield node.label, node.keyword, node.span
-        elif node.index not in flow.consumed and not isinstance(node.operation, Cache | Keep | Update):
-            yield node.keyword, "result", node.span
-
-
-def _warning(what: str, kind: str, span: Span) -> Diagnostic:
-    message = f"nothing uses the result of this `{what}`" if kind == "result" else f"nothing uses {kind} `{what}`"
-    return Diagnostic("unused", message, span, facts=("it is counted all the same",), severity="warning")
-
-
-def unused(flow: Dataflow) -> list[Diagnostic]:
-    """Warnings for what nothing uses in this phase; none where another phase may use it."""
-    if flow.by_phase:
-        return []
-    return [_warning(*found) for found in _idle(flow)]
 
 
 def _expects(compiled: Compiled, report: Report) -> Iterator[ExpectResult]:

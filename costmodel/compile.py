@@ -11,6 +11,7 @@ from functools import cached_property
 from sympy import Expr, Symbol
 
 from costmodel import syntax
+from costmodel.collector import collector_paused
 from costmodel.costs import FIDELITIES, CostTable, price
 from costmodel.dtypes import DTYPE_NAMES, ROLES, DType, dtype
 from costmodel.elaborate.dataflow import Dataflow
@@ -19,7 +20,7 @@ from costmodel.elaborate.expand import elaborate
 from costmodel.library import find_spec
 from costmodel.names import listed, nearest
 from costmodel.ops import Counting
-from costmodel.parse import parse_expression
+from costmodel.parser import parse_expression
 from costmodel.program import Program, link
 from costmodel.resolve import BUILT_IN_PHASES, resolve
 from costmodel.source import Diagnostic, Report, Source, SpecError
@@ -197,9 +198,10 @@ class Compiled:
         """What a run costs, by operation."""
         found = self._tables.get(run)
         if found is None:
-            dataflow = self.dataflow(run)
-            counting = Counting(run.masked, run.fusion)
-            found = self._tables[run] = price(dataflow, run.fidelity, counting, self._elsewhere(dataflow))
+            with collector_paused():
+                dataflow = self.dataflow(run)
+                counting = Counting(run.masked, run.fusion)
+                found = self._tables[run] = price(dataflow, run.fidelity, counting, self._elsewhere(dataflow))
         return found
 
     def _elsewhere(self, dataflow: Dataflow) -> list[Storage]:
@@ -244,7 +246,8 @@ def compile_source(source: Source, name: str | None = None, variant: str | None 
         SpecError: with all that is independently wrong.
     """
     report = Report()
-    program = read_program(source, report)
+    with collector_paused():
+        program = read_program(source, report)
     if variant is not None:
         program.variant(variant)
     report.raise_errors()

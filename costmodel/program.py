@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from costmodel import library, syntax
 from costmodel.names import listed, nearest
-from costmodel.parse import MOST_NESTING, parse_spec
+from costmodel.parser import MOST_NESTING, parse_spec
 from costmodel.source import Diagnostic, Label, Report, Source, SpecError
 from costmodel.symbols import WORKLOAD
 

@@ -138,11 +138,10 @@ class _Resolver:
         if node is not None and node.bits is not None and not 0 < node.bits <= 1024:
             self.report.add(Diagnostic("argument", "a value has more than 0 bits and at most 1,024", node.span))
 
-    def _weight(self, weight: syntax.Weight, known: Iterable[str]) -> None:
+    def _weight(self, weight: syntax.Weight, known: set[str]) -> None:
         self._type(weight.dtype)
-        names = set(known)
         for axis in (*(weight.inputs or ()), *weight.axes):
-            self._expression(axis, names, axis=True)
+            self._expression(axis, known, axis=True)
 
     def _op(self, op: syntax.OpDeclaration) -> None:
         bound: list[str] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from costmodel.parse.tables import build_tables
+from costmodel.parser.tables import build_tables
 
 TABLES = Path(__file__).with_name("tables.json")
 

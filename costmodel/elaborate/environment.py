@@ -13,7 +13,7 @@ from costmodel import syntax
 from costmodel.algebra import text
 from costmodel.dtypes import BF16, ROLES, DType, bits, dtype
 from costmodel.names import nearest
-from costmodel.parse import MOST_NESTING
+from costmodel.parser import MOST_NESTING
 from costmodel.program import Program
 from costmodel.resolve import BUILT_IN_PHASES
 from costmodel.scalars import bounded, scalar

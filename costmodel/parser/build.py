@@ -14,7 +14,7 @@ from costmodel import syntax
 from costmodel.frozen import changed
 from costmodel.latex_symbol import latex_fault
 from costmodel.names import is_reserved
-from costmodel.parse.tokens import MOST_NESTING, span_of, too_deep
+from costmodel.parser.tokens import MOST_NESTING, span_of, too_deep
 from costmodel.source import Diagnostic, Report, Source, Span, SpecError
 
 MOST_DIGITS = 400

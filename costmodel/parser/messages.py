@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from lark.lexer import Token
 
 from costmodel.names import RESERVED
-from costmodel.parse.tokens import CLOSE, OPEN, span_of
+from costmodel.parser.tokens import CLOSE, OPEN, span_of
 from costmodel.source import Diagnostic, Label, Source, Span
 
 KEYWORDS = frozenset(word.upper() for word in RESERVED)

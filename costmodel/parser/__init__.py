@@ -18,10 +18,10 @@ from lark.lexer import Token
 
 from costmodel import syntax
 from costmodel.names import nearest
-from costmodel.parse.build import Builder
-from costmodel.parse.messages import DECLARATION_KEYWORDS, KEYWORDS, reserved_word, unexpected
-from costmodel.parse.tables import make_parser
-from costmodel.parse.tokens import CLOSE, MOST_NESTING, OPEN, span_of, tokenize
+from costmodel.parser.build import Builder
+from costmodel.parser.messages import DECLARATION_KEYWORDS, KEYWORDS, reserved_word, unexpected
+from costmodel.parser.tables import make_parser
+from costmodel.parser.tokens import CLOSE, MOST_NESTING, OPEN, span_of, tokenize
 from costmodel.source import Diagnostic, Report, Source, Span
 
 __all__ = ["MOST_NESTING", "Parsed", "parse_condition", "parse_expression", "parse_spec"]

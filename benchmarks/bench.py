@@ -1,0 +1,124 @@
+"""How fast it is, as ratios of two things measured turn by turn in one run: `make bench`, exit 1 where one is over.
+
+Machines differ and are noisy; a ratio of medians taken side by side is about the program.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+from rich.console import Console
+from rich.table import Table
+
+import costmodel
+
+COSTMODEL = str(Path(sysconfig.get_path("scripts")) / "costmodel")
+CROSSOVER = (COSTMODEL, "crossover", "llama-3.1:8b", "--device", "h100-nvl", "--seq-len", "8192")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What is measured against what, and the ratio that it may have at most."""
+
+    what: str
+    against: str
+    measured: Callable[[], float]
+    base: Callable[[], float]
+    at_most: float
+    turns: int = 9
+
+    def ratio(self) -> float:
+        """The ratio of the medians, the two taken in turns."""
+        self.measured(), self.base()
+        times = [(self.measured(), self.base()) for _ in range(self.turns)]
+        return median(a for a, _ in times) / median(b for _, b in times)
+
+
+def process(*command: str) -> Callable[[], float]:
+    """Seconds of a whole process."""
+
+    def timed() -> float:
+        start = perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return perf_counter() - start
+
+    return timed
+
+
+def imports(modules: str) -> Callable[[], float]:
+    return process(sys.executable, "-c", f"import {modules}")
+
+
+def compiling(text: str) -> Callable[[], float]:
+    """Seconds from a spec's text to its closed forms."""
+
+    def timed() -> float:
+        start = perf_counter()
+        cost = costmodel.parse(text).cost(phase="decode")
+        assert cost.flops != 0
+        assert cost.bytes != 0
+        return perf_counter() - start
+
+    return timed
+
+
+def shipped(name: str) -> str:
+    return (Path(costmodel.__file__).parent.parent / "specs" / "models" / f"{name}.arch").read_text(encoding="utf-8")
+
+
+def of_layers(count: int) -> str:
+    return shipped("gpt-2").replace("dim num_layers = 12", f"dim num_layers = {count}")
+
+
+def of_operations(count: int) -> str:
+    """A chain of so many operations, none of them in a `repeat`, half of them with a weight of their own."""
+    lines = ["model chain", "dim d = 64", "graph forward(tokens[batch_size, new_tokens]) {", "x = lookup(tokens, E)"]
+    for i in range((count - 1) // 2):
+        lines += [f"weight W{i}[d -> d]", f"x = relu(matmul(x, W{i}))"]
+    return "\n".join([*lines, "return x", "}", "weight E[128 -> d]", ""])
+
+
+BENCHMARKS = (
+    Benchmark("costmodel --help", "import click", process(COSTMODEL, "--help"), imports("click"), 1.5, 25),
+    Benchmark(
+        "costmodel " + " ".join(CROSSOVER[1:]),
+        "import sympy, networkx, lark, click",
+        process(*CROSSOVER),
+        imports("sympy, networkx, lark, click"),
+        1.6,
+    ),
+    Benchmark("gpt-2 of 126 layers, compiled", "of 1 layer", compiling(of_layers(126)), compiling(of_layers(1)), 1.1),
+    Benchmark(
+        "10,000 operations, compiled",
+        "1,000 of them",
+        compiling(of_operations(10_000)),
+        compiling(of_operations(1_000)),
+        12,
+        3,
+    ),
+)
+
+
+def main() -> int:
+    table = Table(
+        "measured", "against", "ratio", "at most", title="medians of runs taken in turns", title_justify="left"
+    )
+    missed = 0
+    for benchmark in BENCHMARKS:
+        ratio = benchmark.ratio()
+        missed += ratio > benchmark.at_most
+        color = "red" if ratio > benchmark.at_most else "green"
+        table.add_row(benchmark.what, benchmark.against, f"[{color}]{ratio:.2f}[/]", f"{benchmark.at_most:g}")
+    Console().print(table)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
