@@ -21,7 +21,7 @@ from costmodel.quantities import Quantities
 from costmodel.render.diagnostics import render, visible
 from costmodel.render.page import WIDTH, Page
 from costmodel.source import Diagnostic, SpecError
-from costmodel.symbols import batch_size, new_tokens, seq_len
+from costmodel.symbols import acceptance_rate, batch_size, drafts, new_tokens, output_len, prompt_len, seq_len
 from costmodel.unused import unused
 
 MOST_WORKLOAD = 10**15
@@ -50,21 +50,24 @@ def whole(option: str, text: str | None) -> int | None:
 def point(options: Mapping[str, Any]) -> dict[Symbol, Fraction]:
     """The workload's figures."""
     found: dict[Symbol, Fraction] = {}
-    for symbol, name in ((batch_size, "batch_size"), (seq_len, "seq_len")):
-        value = whole(name.replace("_", "-"), options.get(name))
+    for symbol in (batch_size, seq_len, prompt_len, output_len, drafts):
+        value = whole(symbol.name.replace("_", "-"), options.get(symbol.name))
         if value is not None:
             found[symbol] = Fraction(value)
+    rate = options.get("acceptance_rate")
+    if rate is not None:
+        found[acceptance_rate] = fraction_option("acceptance-rate", rate, most=1)
     return found
 
 
-def fraction_option(option: str, text: str) -> Fraction:
-    """A number above 0: `0.9`, `9/10`."""
+def fraction_option(option: str, text: str, most: int = 1000) -> Fraction:
+    """A number above 0 and not above `most`: `0.9`, `9/10`."""
     try:
         value = Fraction(text)
     except (ValueError, ZeroDivisionError):
         raise refuse(f"--{option} takes a number, not `{visible(text)}`") from None
-    if not 0 < value <= 1000:
-        raise refuse(f"--{option} is {text}: more than 0 is needed")
+    if not 0 < value <= most:
+        raise refuse(f"--{option} is {text}: more than 0 and at most {most:,} is needed")
     return value
 
 
@@ -116,6 +119,7 @@ def quantities_of(spec: Compiled, options: Mapping[str, Any], device: Device | N
         device,
         options.get("timing", "overlap"),
         fraction_option("memory-fraction", options.get("memory_fraction", "1")),
+        spec.in_phase(run_of(options)),
     )
     check_tokens(found, point(options))
     return found

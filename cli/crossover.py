@@ -8,15 +8,16 @@ import click
 
 from costmodel.render.crossover import CrossoverAnswer
 from costmodel.solve.answer import crossover
+from costmodel.solve.budget import budget
 from costmodel.suggest import suggest
 
-from .common import compiled, device_of, emit_json, emit_page, point, quantities_of, run_of, width
+from .common import compiled, device_of, emit_json, emit_page, fraction_option, point, quantities_of, run_of, width
 from .options import DEVICE, MODEL, OUTPUT, options
 
 
 @click.command("crossover")
 @click.argument("spec")
-@options(DEVICE, "seq-len", MODEL, "names", OUTPUT)
+@options(DEVICE, "seq-len", MODEL, "budget", "names", OUTPUT)
 @click.option("--strict", is_flag=True, help="Exit with 1 where there is no crossover that fits.")
 def command(spec: str, strict: bool, **given: Any) -> int:
     """Where a pass turns from memory-bound to compute-bound as the batch grows, whether that exists and fits, which
@@ -28,10 +29,14 @@ def command(spec: str, strict: bool, **given: Any) -> int:
     """
     model = compiled(spec, given)
     quantities = quantities_of(model, given, device_of(model, given, needed=True))
-    answer = crossover(quantities, point(given))
-    found = CrossoverAnswer(model, answer, suggest(model, run_of(given), answer), given["names"])
-    if given["as_json"]:
-        emit_json(found.as_json(), given)
+    with budget(float(fraction_option("budget", given["budget"], most=10**6))):
+        answer = crossover(quantities, point(given))
+        found = CrossoverAnswer(model, answer, suggest(model, run_of(given), answer), given["names"])
+        shown = found.as_json() if given["as_json"] else found.page(width())
+    if isinstance(shown, dict):
+        emit_json(shown, given)
     else:
-        emit_page(found.page(width()), given)
+        emit_page(shown, given)
+    if answer.unsolvable is not None:
+        return 1
     return 1 if strict and answer.status not in ("crosses", "always") else 0

@@ -11,7 +11,7 @@ from costmodel.quantity_names import QUANTITIES
 from costmodel.render.formulas import Formulas
 
 from .common import compiled, device_of, emit, emit_json, emit_page, point, quantities_of, refuse, width
-from .options import DEVICE, MODEL, OUTPUT, POINT, options
+from .options import DEVICE, MODEL, OUTPUT, POINT, REQUEST, options
 
 
 @click.command("formula")
@@ -31,7 +31,7 @@ from .options import DEVICE, MODEL, OUTPUT, POINT, options
     show_default=True,
 )
 @click.option("--flat", is_flag=True, help="One sum, without the hierarchy of blocks.")
-@options(DEVICE, POINT, MODEL, "names", OUTPUT)
+@options(DEVICE, POINT, MODEL, REQUEST, "names", OUTPUT)
 def command(spec: str, wanted: tuple[str, ...], form: str, flat: bool, **given: Any) -> None:
     """Closed forms: a hierarchy of named parts (C = batch_size · (num_layers · (C_attn + C_ffn) + C_unembedding)), each
     part below, or flat.

@@ -56,6 +56,13 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
         "--memory-fraction", default="1", metavar="X", show_default=True, help="How much of the memory may be used."
     ),
     "count": click.option("--count", default=1, metavar="N", help="So many devices as one, communication left out."),
+    "prompt-len": click.option("--prompt-len", metavar="N", help="Tokens of a request's prompt."),
+    "output-len": click.option("--output-len", metavar="N", help="Tokens that a request gives, the prefill's first."),
+    "acceptance-rate": click.option("--acceptance-rate", metavar="X", help="How likely a drafted token is accepted."),
+    "drafts": click.option("--drafts", metavar="N", help="Tokens drafted a step."),
+    "budget": click.option(
+        "--budget", default="10", metavar="SECONDS", show_default=True, help="How long a solve may take."
+    ),
     "names": click.option(
         "--names",
         type=click.Choice(["short", "long"]),
@@ -68,6 +75,7 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
 
 MODEL = ("phase", "graph", "fidelity", "new-tokens", "set", "free", "masked", "fusion")
 POINT = ("batch-size", "seq-len")
+REQUEST = ("prompt-len", "output-len", "acceptance-rate", "drafts")
 DEVICE = ("device", "timing", "memory-fraction", "count")
 OUTPUT = ("json", "output", "overwrite")
 

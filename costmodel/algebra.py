@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from sympy import Add, Expr, Integer, Mul, Pow, Rational, S, Symbol, fraction
+from sympy import Sum as SympySum
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Or
 
@@ -60,6 +61,16 @@ class Func:
 
 
 @dataclass(frozen=True, slots=True)
+class Series:
+    """The sum of a body over whole numbers from one to another."""
+
+    body: Tree
+    index: str
+    low: Tree
+    high: Tree
+
+
+@dataclass(frozen=True, slots=True)
 class Relation:
     left: Tree
     symbol: str
@@ -79,7 +90,7 @@ class Several:
     parts: tuple[Tree, ...]
 
 
-Tree = Num | Sym | Sum | Prod | Frac | Power | Func | Relation | Truth | Several
+Tree = Num | Sym | Sum | Prod | Frac | Power | Func | Series | Relation | Truth | Several
 
 FIRST = ("batch_size", "new_tokens", "seq_len")
 
@@ -112,6 +123,9 @@ class _Maker:
         if isinstance(expr, And | Or):
             parts = sorted(expr.args, key=lambda part: part.sort_key())
             return Several("and" if isinstance(expr, And) else "or", tuple(self.make(part) for part in parts))
+        if isinstance(expr, SympySum):
+            ((index, low, high),) = expr.limits
+            return Series(self.make(expr.function), index.name, self.make(low), self.make(high))
         if isinstance(expr, Rational):
             return Num(Fraction(int(expr.p), int(expr.q)))
         if isinstance(expr, Symbol):
@@ -294,6 +308,9 @@ def _text(node: Tree, name: Callable[[str], str]) -> str:
             return f"W{index}({_text(node.arguments[0], name)})"
         case Func():
             return f"{node.name}({', '.join(_text(argument, name) for argument in node.arguments)})"
+        case Series():
+            low, high = _text(node.low, name), _text(node.high, name)
+            return f"sum({_text(node.body, name)}, {name(node.index)} = {low} … {high})"
         case Relation():
             return f"{_text(node.left, name)} {_RELATIONS.get(node.symbol, node.symbol)} {_text(node.right, name)}"
         case Truth():

@@ -104,7 +104,9 @@ class Model:
         one_of("timing", timing, TIMINGS)
         run = Run(phase, graph, fidelity, masked, fusion, new_tokens)
         found = self._device(device, count)
-        quantities = Quantities(self.compiled.table(run), found, timing, Fraction(str(memory_fraction)))
+        quantities = Quantities(
+            self.compiled.table(run), found, timing, Fraction(str(memory_fraction)), self.compiled.in_phase(run)
+        )
         return Cost(self.compiled, quantities)
 
     def _device(self, device: str | Device | None, count: int) -> Device | None:

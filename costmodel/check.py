@@ -16,7 +16,8 @@ from costmodel.elaborate.environment import where
 from costmodel.figures import as_figure
 from costmodel.measures import Measure
 from costmodel.ops.custom import Unused
-from costmodel.solve.piecewise import Unsolvable, fold
+from costmodel.solve.budget import Unsolvable
+from costmodel.solve.piecewise import fold
 from costmodel.source import Diagnostic, Report, SpecError
 from costmodel.symbols import is_number, put_in, rational, symbol
 from costmodel.unused import idle, warning
@@ -76,8 +77,8 @@ def check_compiled(compiled: Compiled) -> CheckResult:
             flows = list(_flows(choice, report))
             operations = max([operations, *(_size(flow) for flow in flows)])
             for graph in program.graphs:
-                idle = [set(idle(flow)) for flow in flows if flow.graph == graph]
-                common = set.intersection(*idle) if idle else set()
+                found = [set(idle(flow)) for flow in flows if flow.graph == graph]
+                common = set.intersection(*found) if found else set()
                 unused = common if unused is None else unused | common
         if not report.errors:
             for choice in choices:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -203,6 +203,10 @@ class Compiled:
                 counting = Counting(run.masked, run.fusion)
                 found = self._tables[run] = price(dataflow, run.fidelity, counting, self._elsewhere(dataflow))
         return found
+
+    def in_phase(self, run: Run) -> Callable[[str], CostTable]:
+        """The tables of the same run in other phases, with the tokens that those have."""
+        return lambda phase: self.table(replace(run, phase=phase, new_tokens=None))
 
     def _elsewhere(self, dataflow: Dataflow) -> list[Storage]:
         """The weights of all graphs, and of phases that take another arm of an `if`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from sympy import Expr
+from sympy import Expr, Symbol
 
 from costmodel import syntax
 from costmodel.compile import Compiled, Run, one_of
@@ -18,13 +18,13 @@ from costmodel.quantity_names import QUANTITIES
 from costmodel.solve.answer import crossover
 from costmodel.source import Diagnostic, SpecError
 from costmodel.symbols import (
+    REQUEST,
     WORKLOAD,
     TooManyTerms,
     expanded,
     fraction,
     is_number,
     is_zero,
-    put_in,
     rational,
     sign,
     symbol,
@@ -170,9 +170,9 @@ def _called(compiled: Compiled, node: syntax.Call, setting: Setting) -> Measure:
             if not isinstance(value, syntax.Text):
                 raise SpecError(Diagnostic("type", f'`{name}` is given as a string: {name}="…"', value.span))
             texts[name] = value.value
-        elif name in ("memory_fraction", "count", *WORKLOAD):
+        elif name in ("memory_fraction", "count", *WORKLOAD) or (name in REQUEST and name not in compiled.program.dims):
             found = measure(value, lambda inner: _lookup(compiled, inner, setting)).value
-            if name in ("batch_size", "seq_len"):
+            if name in ("batch_size", "seq_len", *REQUEST):
                 put[name] = found
             elif is_number(found):
                 fields[name] = fraction(found)
@@ -201,9 +201,12 @@ def _called(compiled: Compiled, node: syntax.Call, setting: Setting) -> Measure:
 
 
 def _quantity(
-    compiled: Compiled, name: str, setting: Setting, node: syntax.Expression, put: dict[Expr, Expr] | None = None
+    compiled: Compiled, name: str, setting: Setting, node: syntax.Expression, put: dict[Symbol, Expr] | None = None
 ) -> Measure:
-    quantities = Quantities(compiled.table(setting.run), setting.device, setting.timing, setting.memory_fraction)
+    run = setting.run
+    quantities = Quantities(
+        compiled.table(run), setting.device, setting.timing, setting.memory_fraction, compiled.in_phase(run)
+    )
     if QUANTITIES[name].device and setting.device is None:
         raise SpecError(Diagnostic("device", f"`{name}` needs a device", node.span, help=f'{name}(device="h100-sxm")'))
     put = put or {}
@@ -213,10 +216,9 @@ def _quantity(
         if value is None:
             raise SpecError(Diagnostic("open", "`crossover` has no value here: it depends on seq_len", node.span))
         return Measure(rational(Fraction(value)), PLAIN)
-    expr = quantities.expr(name)
+    expr = quantities.expr(name, put)
     if expr is None:
         raise SpecError(Diagnostic("open", f"`{name}` has no closed form here", node.span))
-    expr = put_in(expr, put)
     if not expr.free_symbols:
         try:
             value = figure(expr, {})

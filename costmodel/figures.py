@@ -9,7 +9,7 @@ from math import floor as floor_of
 from typing import Any, TypeAlias
 
 import mpmath
-from sympy import Add, Expr, Integer, Max, Min, Mod, Mul, Pow, Rational, Symbol, ceiling, floor
+from sympy import Add, Expr, Integer, Max, Min, Mod, Mul, Pow, Rational, Sum, Symbol, ceiling, floor
 
 from costmodel.symbols import fraction
 
@@ -17,6 +17,7 @@ Figure: TypeAlias = "Fraction | Any"
 """A Fraction, or an mpmath number of 60 digits."""
 _EXACT_BITS = 1 << 20
 _DIGITS = 60
+_MOST_STEPS = 10_000
 
 
 class Open(Exception):
@@ -46,6 +47,8 @@ def _figure(expr: Expr, values: Mapping[Symbol, Fraction]) -> Figure:
         if expr not in values:
             raise Open(expr)
         return values[expr]
+    if isinstance(expr, Sum):
+        return _series(expr, values)
     if isinstance(expr, Pow):
         return _power(_figure(expr.base, values), _figure(expr.exp, values))
     arguments = [_figure(argument, values) for argument in expr.args]
@@ -71,6 +74,14 @@ def _figure(expr: Expr, values: Mapping[Symbol, Fraction]) -> Figure:
     return mpmath.mpmathify(
         expr.xreplace({s: Rational(v.numerator, v.denominator) for s, v in values.items()}).evalf(_DIGITS)
     )
+
+
+def _series(expr: Sum, values: Mapping[Symbol, Fraction]) -> Figure:
+    ((index, low, high),) = expr.limits
+    first, last = (int(_figure(limit, values)) for limit in (low, high))
+    if last - first > _MOST_STEPS:
+        raise Open(index)
+    return _sum([_figure(expr.function, {**values, index: Fraction(i)}) for i in range(first, last + 1)])
 
 
 def comparable(value: Figure) -> Fraction:

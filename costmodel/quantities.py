@@ -7,39 +7,66 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
-from sympy import Expr, Max, Symbol
+from sympy import Expr, Max, Min, Symbol
 
 from costmodel.costs import CostTable, Row
 from costmodel.device import VECTOR, Device
 from costmodel.figures import Figure, Open, figure
 from costmodel.quantity_names import QUANTITIES
 from costmodel.solve.memory import Fit, fit
+from costmodel.solve.steps import summed_over_contexts
 from costmodel.source import Diagnostic, SpecError
-from costmodel.symbols import ONE, ZERO, batch_size, new_tokens, rational, total
+from costmodel.symbols import (
+    ONE,
+    ZERO,
+    acceptance_rate,
+    batch_size,
+    drafts,
+    expanded,
+    new_tokens,
+    output_len,
+    prompt_len,
+    put_in,
+    rational,
+    seq_len,
+    total,
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Quantities:
-    """What can be asked of a cost table, with a device or without one."""
+    """What can be asked of a cost table, with a device or without one.
+
+    `in_phase` gives the table of the same run in another phase, of which a request's quantities are made.
+    """
 
     table: CostTable
     device: Device | None = None
     timing: str = "overlap"
     memory_fraction: Fraction = Fraction(1)
+    in_phase: Callable[[str], CostTable] | None = None
 
-    def expr(self, name: str) -> Expr | None:
+    def expr(self, name: str, given: Mapping[Symbol, Expr] | None = None) -> Expr | None:
         """A quantity in closed form; None where it has none (`crossover` is not one expression), or needs a device.
+
+        What is `given` is put in. A request's times have a closed form only where the batch size is: a step turns from
+        one bound to the other at a context that depends on it.
 
         Raises:
             SpecError: the device lacks a peak that is needed, or its price.
         """
         if QUANTITIES[name].device and self.device is None:
             return None
-        return _EXPRESSIONS[name](self)
+        given = given or {}
+        if QUANTITIES[name].request:
+            return _REQUEST[name](Request(self, given))
+        expr = _EXPRESSIONS[name](self)
+        return None if expr is None else put_in(expr, given)
 
     def figure(self, name: str, point: Mapping[Symbol, Fraction]) -> Figure | None:
         """A quantity at a point; None where a symbol in it is free there."""
-        expr = self.expr(name)
+        given = {s: rational(v) for s, v in point.items()} if QUANTITIES[name].request else None
+        expr = self.expr(name, given)
         if expr is None:
             return None
         try:
@@ -118,12 +145,89 @@ class Quantities:
             raise SpecError(
                 Diagnostic(
                     "price",
-                    f"`{self._device.name}` states no price, and cost_per_million_tokens needs one",
+                    f"`{self._device.name}` states no price, and a cost needs one",
                     self._device.span,
                     facts=("a device file of your own may state one: price = 2.5 USD/h",),
                 )
             )
         return self._device.price
+
+
+@dataclass(frozen=True)
+class Request:
+    """`batch_size` requests that run together: a prefill, which makes the first token, then a decode step a token.
+
+    Step j = 1 … output_len − 1 runs at seq_len = prompt_len + j.
+    """
+
+    quantities: Quantities
+    given: Mapping[Symbol, Expr]
+
+    def _pass(self, phase: str) -> Quantities:
+        of = self.quantities
+        if of.in_phase is None:
+            raise SpecError(Diagnostic("request", "a request's quantities need a model's prefill and decode"))
+        found = Quantities(of.in_phase(phase), of.device, of.timing, of.memory_fraction)
+        made = found.tokens
+        if not found.table.dataflow.has_tokens or (phase == "decode" and made != 1):
+            flow = found.table.dataflow
+            why = f"makes {made} tokens a step" if flow.has_tokens else "takes no new tokens"
+            raise SpecError(
+                Diagnostic("request", f"a request is decoded token by token, and {flow.phase} of {flow.graph} {why}")
+            )
+        return found
+
+    @cached_property
+    def prefill(self) -> Quantities:
+        return self._pass("prefill")
+
+    @cached_property
+    def decode(self) -> Quantities:
+        return self._pass("decode")
+
+    @cached_property
+    def output_len(self) -> Expr:
+        return self.given.get(output_len, output_len)
+
+    def first(self, expr: Expr) -> Expr:
+        """A cost of the prefill."""
+        return put_in(put_in(expr, {seq_len: prompt_len}), self.given)
+
+    def steps(self, expr: Expr) -> Expr:
+        """A cost summed over the decode steps."""
+        start = self.given.get(prompt_len, prompt_len)
+        known = {s: v for s, v in self.given.items() if s != seq_len}
+        return summed_over_contexts(put_in(expr, known), start, start + self.output_len - 1)
+
+    def whole(self, first: Expr, each: Expr) -> Expr:
+        """A cost of the prefill and the steps together, as one polynomial where it is one."""
+        both = self.first(first) + self.steps(each)
+        return both if both.has(Max, Min) else expanded(both)
+
+    @property
+    def time_per_token(self) -> Expr | None:
+        return self.steps(self.decode.latency) / (self.output_len - 1) if self.output_len != 1 else None
+
+    @property
+    def time(self) -> Expr:
+        return self.first(self.prefill.latency) + self.steps(self.decode.latency)
+
+
+def _expected_tokens(request: Request) -> Expr:
+    """Σ αⁱ over i = 0 … γ (Leviathan et al. 2023, equation 1): γ drafts, each accepted with probability α."""
+    rate, count = (request.given.get(s, s) for s in (acceptance_rate, drafts))
+    return count + 1 if rate == 1 else (1 - rate ** (count + 1)) / (1 - rate)
+
+
+_REQUEST: dict[str, Callable[[Request], Expr | None]] = {
+    "ttft": lambda r: r.first(r.prefill.latency),
+    "tpot": lambda r: r.time_per_token,
+    "request_flops": lambda r: r.whole(r.prefill.table.flops, r.decode.table.flops),
+    "request_bytes": lambda r: r.whole(r.prefill.table.bytes, r.decode.table.bytes),
+    "request_time": lambda r: r.time,
+    "request_cost": lambda r: r.quantities.price * r.time,
+    "expected_tokens": _expected_tokens,
+}
 
 
 _EXPRESSIONS: dict[str, Callable[[Quantities], Expr | None]] = {

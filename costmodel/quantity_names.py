@@ -9,12 +9,16 @@ from costmodel.units import BYTES, FLOP, FLOP_PER_BYTE, PER_SECOND, PLAIN, SECON
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A quantity's dimension, letter in formulas, and meaning. `device` says whether it needs one."""
+    """A quantity's dimension, letter in formulas, and meaning; whether it needs a device, and what of a request."""
 
     dimension: Dimension
     letter: str
     meaning: str
     device: bool = False
+    request: tuple[str, ...] = ()
+
+
+_LENGTHS = ("prompt_len", "output_len")
 
 
 QUANTITIES: dict[str, Quantity] = {
@@ -37,6 +41,18 @@ QUANTITIES: dict[str, Quantity] = {
     "cost_per_million_tokens": Quantity(USD, "K", "price / throughput, for 10^6 tokens", device=True),
     "crossover": Quantity(PLAIN, "b^*", "batch size from which a pass is compute-bound", device=True),
     "max_batch_size": Quantity(PLAIN, "B", "largest batch size that fits in memory", device=True),
+    "ttft": Quantity(SECONDS, "T_1", "time to first token, the prefill's latency: a floor", True, ("prompt_len",)),
+    "tpot": Quantity(SECONDS, "T_o", "time per output token, the mean of the decode steps: a floor", True, _LENGTHS),
+    "request_flops": Quantity(FLOP, "C_r", "FLOPs of batch_size requests run together", False, _LENGTHS),
+    "request_bytes": Quantity(BYTES, "M_r", "bytes moved by batch_size requests run together", False, _LENGTHS),
+    "request_time": Quantity(SECONDS, "T_r", "prefill and all decode steps: a floor", True, _LENGTHS),
+    "request_cost": Quantity(USD, "K_r", "price · request_time, of all batch_size requests", True, _LENGTHS),
+    "expected_tokens": Quantity(
+        PLAIN, "n", "tokens that a step of speculative decoding gives", False, ("acceptance_rate", "drafts")
+    ),
 }
 
-CONDITION_ARGUMENTS = ("phase", "graph", "fidelity", "timing", "masked", "fusion", "device", "memory_fraction", "count")
+CONDITION_ARGUMENTS = (
+    *("phase", "graph", "fidelity", "timing", "masked", "fusion", "device", "memory_fraction", "count"),
+    *(*_LENGTHS, "acceptance_rate", "drafts"),
+)

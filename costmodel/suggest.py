@@ -15,6 +15,7 @@ from costmodel.dtypes import DType, dtype
 from costmodel.figures import Figure
 from costmodel.quantities import Quantities
 from costmodel.solve.answer import Crossover, crossover
+from costmodel.solve.budget import OutOfTime, look_at_time
 from costmodel.solve.crossover import Solved
 from costmodel.source import SpecError
 from costmodel.symbols import DTYPE_ROLES, role_bytes, seq_len
@@ -41,7 +42,10 @@ def suggest(compiled: Compiled, run: Run, answer: Crossover) -> list[Suggestion]
     found = []
     for option, change in _changes(compiled, run, answer):
         try:
+            look_at_time()
             other = change()
+        except OutOfTime:
+            break
         except SpecError:
             continue
         if other is None or other.optimal_batch_size is None or other.status is None:

@@ -29,6 +29,10 @@ seq_len = symbol("seq_len")
 new_tokens = symbol("new_tokens")
 workload = frozenset({batch_size, seq_len, new_tokens})
 
+# a request: its prompt and answer, and speculative decoding's odds
+REQUEST = ("prompt_len", "output_len", "acceptance_rate", "drafts")
+prompt_len, output_len, acceptance_rate, drafts = map(symbol, REQUEST)
+
 # A role's bytes a value stay symbols until a figure is wanted. The dot keeps them apart from every dim.
 role_bytes = {role: symbol(f"dtype.{role}") for role in DTYPE_ROLES}
 

@@ -185,7 +185,9 @@ class CrossoverAnswer(Prose):
         closed = text(expr, self.order) if expr is not None else ""
         if expr is not None and len(closed) <= 90:
             return closed, shown
-        roots = answer.solved.roots if answer.solved is not None else ()
+        if answer.solved is None:
+            return ("not solved" if answer.unsolvable is not None else "open; --json has its closed form"), shown
+        roots = answer.solved.roots
         if not roots:
             return "no positive root", shown
         proof = "one positive root, proved unique" if len(roots) == 1 else f"{len(roots)} positive roots, all proved"

@@ -16,13 +16,14 @@ from costmodel.figures import Figure, Open, as_figure, as_float, as_json, figure
 from costmodel.quantities import Quantities
 from costmodel.quantity_names import QUANTITIES
 from costmodel.render.answers import all_dims, header, shown_expr
-from costmodel.render.numbers import decimal, milliseconds, rate, scaled, significant, with_prefix
+from costmodel.render.numbers import decimal, milliseconds, plain, rate, scaled, significant, with_prefix
 from costmodel.render.page import Page
 from costmodel.render.words import conventions, device_name, order, workload
 from costmodel.solve.answer import Crossover, crossover
-from costmodel.symbols import batch_size
+from costmodel.symbols import batch_size, output_len
 from costmodel.units import BYTES, FLOP, FLOP_PER_BYTE, SECONDS, USD
 
+_PRICED = ("cost_per_million_tokens", "request_cost")
 _UNDER = {"flops": ("matmul_flops", "vector_flops"), "memory": ("weight_memory", "cache_memory", "activation_memory")}
 _GROUPS = (
     ("params", "active_params"),
@@ -30,6 +31,8 @@ _GROUPS = (
     ("memory", "weight_memory", "cache_memory", "activation_memory"),
     ("compute_time", "memory_time", "latency", "throughput", "cost_per_million_tokens"),
     ("crossover", "max_batch_size"),
+    ("ttft", "tpot", "request_time", "request_cost", "request_flops", "request_bytes"),
+    ("expected_tokens",),
 )
 
 
@@ -50,10 +53,15 @@ class Evaluation:
     def exprs(self) -> dict[str, Expr | None]:
         """Closed forms, of the quantities that can be had here."""
         device = self.quantities.device
-        names = [n for n, q in QUANTITIES.items() if device is not None or not q.device]
+        asked = {s.name for s in self.point}
+        names = [
+            name
+            for name, q in QUANTITIES.items()
+            if (device is not None or not q.device) and (not q.request or asked.intersection(q.request))
+        ]
         found: dict[str, Expr | None] = {}
         for name in names:
-            if name == "cost_per_million_tokens" and device is not None and device.price is None:
+            if name in _PRICED and device is not None and device.price is None:
                 found[name] = None
             elif name == "crossover":
                 found[name] = self.crossover.batch_size.expr
@@ -70,6 +78,8 @@ class Evaluation:
                 found[name] = self.crossover.batch_size.value
             elif name == "max_batch_size":
                 found[name] = self.crossover.max_batch_size.value
+            elif QUANTITIES[name].request:
+                found[name] = None if expr is None else self.quantities.figure(name, self.point)
             else:
                 found[name] = None if expr is None else self._at(expr)
         return found
@@ -154,11 +164,23 @@ class Evaluation:
         indent = "  " if any(name in under for under in _UNDER.values()) else ""
         return indent + name, _value(name, value, self._unit), self._note(name, value, expr, names)
 
+    @property
+    def _together(self) -> str:
+        batch = self.point.get(batch_size)
+        return f", {plain(batch)} requests together" if batch is not None and batch != 1 else ""
+
+    def _request_rate(self, time: Figure | None) -> str:
+        """Tokens given a second, over a whole request."""
+        batch, given = self.point.get(batch_size), self.point.get(output_len)
+        if not time or batch is None or given is None:
+            return ""
+        return f": at most {rate(batch * given / time)} output tokens/s" + self._together
+
     def _note(self, name: str, value: Figure | None, expr: Expr | None, names: Mapping[str, int]) -> str:
         """The closed form, or how the figure follows from the others."""
         device, exprs = self.quantities.device, self.exprs
         if expr is None:
-            if name == "cost_per_million_tokens":
+            if name in _PRICED:
                 return "the device states no price"
             return (
                 "no closed form" if value is not None else "nothing limits it" if name == "max_batch_size" else "open"
@@ -171,6 +193,10 @@ class Evaluation:
                 "serial": "compute_time + memory_time",
                 "per_op": "sum over operations of the longer time",
             }[self.quantities.timing],
+            "ttft": "latency of a prefill of prompt_len tokens",
+            "tpot": "mean over the decode steps, at prompt_len + 1 … prompt_len + output_len − 1 tokens",
+            "request_time": "ttft + (output_len − 1) · tpot" + self._request_rate(value),
+            "request_cost": "price · request_time" + self._together,
             "throughput": f"{'batch_size · new_tokens' if self.quantities.tokens != 1 else 'batch_size'} / latency",
         }
         if name in follows:

@@ -18,11 +18,11 @@ from costmodel.figures import Figure, Open, as_float, as_json, figure
 from costmodel.hierarchy import Branch, tree
 from costmodel.quantities import Quantities
 from costmodel.render.answers import all_dims, header, shown_expr
-from costmodel.render.numbers import decimal, milliseconds
+from costmodel.render.numbers import decimal, milliseconds, scaled
 from costmodel.render.page import Page
 from costmodel.render.words import conventions, device_name, order, workload
+from costmodel.solve.budget import Unsolvable
 from costmodel.solve.crossover import Solved, solve
-from costmodel.solve.piecewise import Unsolvable
 from costmodel.symbols import ZERO, batch_size, is_zero, put_in, rational, total
 
 
@@ -287,7 +287,9 @@ class Explanation:
         device = self.quantities.device is not None
         flops, moved = self._at(self.table.flops) or 1, self._at(self.table.bytes) or 1
         whole = self._time(self.root.rows) if device else None
-        flop_unit, byte_unit = _unit(flops, "FLOP"), _unit(moved, "B")
+        flop_unit, byte_unit = _unit(as_float(flops) / 10, "FLOP"), _unit(moved, "B")
+        header = ["block, operation", "", "params", flop_unit[1], "share", byte_unit[1]]
+        header += ["ms", "share", "FLOP/B", "cross"] if device else ["share", "FLOP/B"]
         rows, styles = [], []
         for name, line in self._lines(self.root):
             f, m = self._at(self._summed(line.rows, "flops")), self._at(self._summed(line.rows, "bytes"))
@@ -305,23 +307,52 @@ class Explanation:
                 cells.append(self._cross(line.rows))
             rows.append(cells)
             styles.append("bold" if line.is_region else "")
-        names = ["block, operation", "", "params", flop_unit[1], "share", byte_unit[1]]
-        names += ["ms", "share", "FLOP/B", "cross"] if device else ["share", "FLOP/B"]
-        page.table(rows, "l" + "r" * (len(names) - 1), header=names, indent=0, gap=1, styles=styles)
+        rows = _fitted([header, *rows], page.width)
+        page.table(rows[1:], "l" + "r" * (len(rows[0]) - 1), header=rows[0], indent=0, gap=1, styles=styles)
 
     def _formulas(self, page: Page) -> None:
         names = order(self.compiled)
         rows: list[list[str | Text]] = []
         for name, line in self._lines(self.root):
+            label = f"{name}, {line.count}" if line.count else name
             if line.is_region:
-                rows.append([name, line.count, "", ""])
+                rows.append([label, "", ""])
                 continue
             row, times = line.rows[0], rational(len(line.rows))
             flops, moved = self._put(times * self._flops(row)), self._put(times * row.cost.bytes)
-            rows.append(
-                [name, line.count, text(flops, names) if flops != 0 else "–", text(moved, names) if moved != 0 else "–"]
-            )
-        page.table(rows, "lrll", header=["block, operation", "", "FLOPs", "bytes"], indent=0, gap=2, expand=3)
+            rows.append([label, *(text(cost, names) if cost != 0 else "–" for cost in (flops, moved))])
+        if page.wide:
+            page.table(rows, "lll", header=["block, operation", "FLOPs", "bytes"], indent=0, gap=2, expand=2)
+            return
+        for label, flops, moved in rows:
+            page.text(label)
+            for unit, cost in (("FLOPs", flops), ("bytes", moved)):
+                if cost not in ("", "–"):
+                    page.spread(f"{unit}  {cost}", "", indent=len(str(label)) - len(str(label).lstrip("│├└─ ")) + 4)
+
+
+def _fitted(rows: list[list[str]], width: int) -> list[list[str]]:
+    """Columns as wide as the page: parameters rounded, shares of FLOPs, intensities and parameters left out, at last
+    names cut short."""
+
+    def over() -> int:
+        return sum(max(map(len, column)) + 1 for column in zip(*rows, strict=True)) - 1 - width
+
+    if over() > 0:
+        rows = [rows[0], *([*row[:2], _rounded(row[2]), *row[3:]] for row in rows[1:])]
+    for name in ("share", "FLOP/B", "params"):
+        if over() > 0:
+            at = rows[0].index(name)
+            rows = [row[:at] + row[at + 1 :] for row in rows]
+    excess = over()
+    if excess > 0:
+        longest = max(len(row[0]) for row in rows) - excess
+        rows = [[row[0] if len(row[0]) <= longest else row[0][: longest - 1] + "…", *row[1:]] for row in rows]
+    return rows
+
+
+def _rounded(params: str) -> str:
+    return scaled(Fraction(params.replace(",", "")), "").strip() if params != "–" else params
 
 
 def _unit(value: Figure, unit: str) -> tuple[int, str]:
@@ -349,4 +380,4 @@ def _whole(value: Figure | None) -> str:
 
 
 def _share(value: Figure, whole: Figure) -> str:
-    return f"{as_float(value / whole) * 100:.1f} %" if value else "–"
+    return f"{as_float(value / whole) * 100:.1f}%" if value else "–"

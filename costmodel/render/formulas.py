@@ -11,7 +11,7 @@ from typing import Any
 from sympy import Expr, Symbol
 
 from costmodel.algebra import Frac as Ratio
-from costmodel.algebra import Func, Num, Power, Prod, Sum, Sym, Tree, text, tree
+from costmodel.algebra import Func, Num, Power, Prod, Series, Sum, Sym, Tree, text, tree
 from costmodel.compile import Compiled
 from costmodel.costs import CostTable, Row
 from costmodel.hierarchy import Part, parts, weight_names
@@ -69,8 +69,7 @@ class Formulas:
         return {s: rational(v) for s, v in self.point.items()}
 
     def _expr(self, name: str) -> Expr | None:
-        expr = self.quantities.expr(name)
-        return None if expr is None else put_in(expr, self._given)
+        return self.quantities.expr(name, self._given)
 
     @cached_property
     def exprs(self) -> dict[str, Expr]:
@@ -384,6 +383,9 @@ def _python(node: Tree) -> str:
             return f"{_python_bracketed(node.over)} / {_python_bracketed(node.under)}"
         case Power():
             return f"{_python_bracketed(node.base)} ** {_python_bracketed(node.exponent)}"
+        case Series():
+            turns = f"range({_python(node.low)}, {_python(node.high)} + 1)"
+            return f"sum({_python(node.body)} for {node.index} in {turns})"
         case Func():
             return f"{node.name}({', '.join(_python(argument) for argument in node.arguments)})"
         case _:

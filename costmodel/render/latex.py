@@ -9,7 +9,7 @@ from fractions import Fraction
 from sympy import Expr
 from sympy.logic.boolalg import Boolean
 
-from costmodel.algebra import Frac, Func, Num, Power, Prod, Relation, Several, Sum, Sym, Tree, Truth, tree
+from costmodel.algebra import Frac, Func, Num, Power, Prod, Relation, Series, Several, Sum, Sym, Tree, Truth, tree
 
 BUILT_IN = {
     "batch_size": "b",
@@ -103,6 +103,9 @@ def _latex(node: Tree, name: Callable[[str], str]) -> str:
             return f"{base}^{{{_latex(node.exponent, name)}}}"
         case Func():
             return _function(node, name)
+        case Series():
+            low, high = _latex(node.low, name), _latex(node.high, name)
+            return rf"\sum_{{{name(node.index)} = {low}}}^{{{high}}} {_term(node.body, name)}"
         case Relation():
             relation = {"<=": r"\le", ">=": r"\ge", "==": "=", "!=": r"\ne"}.get(node.symbol, node.symbol)
             return f"{_latex(node.left, name)} {relation} {_latex(node.right, name)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from io import StringIO
 from textwrap import wrap
@@ -20,6 +21,10 @@ STATUS_STYLES = {
     "leaves": "yellow",
     "does_not_fit": "red",
 }
+
+# stands for a space at which a line is not broken; never shown
+GLUE = "\ue000"
+_LONGEST = 60
 
 _ASCII = str.maketrans(
     {
@@ -41,6 +46,45 @@ _ASCII = str.maketrans(
         "µ": "u",
     }
 )
+
+
+def glued(text: str) -> str:
+    """A formula that is broken before its `+` and `−`, within a long bracket too, and at a `·` only in a long term."""
+    if " · " not in text and " / " not in text:
+        return text
+    out, depth, bracket = "", 0, 0
+    terms = [len(term) for term in re.split(r" (?=[+−] )", text)]
+    for i, character in enumerate(text):
+        if character == "(" and depth == 0:
+            bracket = _closing(text, i) - i
+        depth += (character == "(") - (character == ")")
+        before_sign = text[i + 1 : i + 3] in ("+ ", "− ")
+        if character == " " and before_sign:
+            terms.pop(0)
+            kept = depth > 1 or (depth == 1 and bracket <= _LONGEST)
+        else:
+            kept = depth > 0 or terms[0] <= _LONGEST or out[-1:] in ("+", "−", "/")
+        out += GLUE if character == " " and kept else character
+    return out
+
+
+def _closing(text: str, opening: int) -> int:
+    """Where the bracket that opens here is closed."""
+    depth = 0
+    for i in range(opening, len(text)):
+        depth += (text[i] == "(") - (text[i] == ")")
+        if depth == 0:
+            return i
+    return len(text)
+
+
+def folded(text: str, width: int, hang: int = 0) -> str:
+    """A formula on lines of a width, the later ones indented."""
+    joined = glued(text)
+    if max(map(len, joined.split(" "))) + hang > width:
+        joined = text
+    lines = wrap(joined, width, subsequent_indent=" " * hang, break_on_hyphens=False)
+    return "\n".join(lines).replace(GLUE, " ")
 
 
 class Page:
@@ -66,8 +110,7 @@ class Page:
     def spread(self, left: str, right: str, indent: int = 2, hang: int = 2, style: str = "") -> None:
         """What stands at the left and what at the right end of a line; on two lines where one is too short."""
         room = self.width - indent
-        lines = wrap(left, room, subsequent_indent=" " * hang, break_long_words=True, drop_whitespace=False) or [""]
-        lines = [line.rstrip() for line in lines]
+        lines = folded(left, room, hang).split("\n")
         if len(lines[-1]) + 2 + len(right) <= room:
             lines[-1] = lines[-1] + right.rjust(room - len(lines[-1]))
         elif right:
@@ -114,8 +157,19 @@ class Page:
                 ratio=1 if i == expand else None,
                 overflow="fold",
             )
+        room = (
+            self.width
+            - indent
+            - sum(
+                max([len(header[i]) if header else 0, *(len(row[i]) for row in rows)]) + gap
+                for i in range(len(justify))
+                if i != expand
+            )
+        )
         for i, row in enumerate(rows):
             cells = [cell if isinstance(cell, Text) else Text(cell) for cell in row]
+            if expand is not None and isinstance(row[expand], str) and room > 0:
+                cells[expand] = Text(folded(str(row[expand]), room))
             table.add_row(*cells, style=styles[i] if styles else None)
         self.parts.append(Padding(table, (0, 0, 0, indent)))
 

@@ -112,6 +112,8 @@ class Prose:
         value = "" if crossing is None else decimal(crossing.value, 1)
         run = self._run(best) if best is not None else ""
         match status:
+            case None if answer.unsolvable is not None:
+                return "NOT SOLVED", f"because {answer.unsolvable}. What is known without the crossover stands below."
             case None:
                 return "DEPENDS", f"on {self._free_words}: see the conditions below. {self._missing}"
             case "never":
@@ -166,7 +168,7 @@ class Prose:
     def _sentences(self) -> Iterator[str]:
         answer = self.answer
         if answer.unsolvable is not None:
-            yield f"This pass is outside what is solved with proof: {answer.unsolvable}."
+            yield f"No crossover is given, because none could be proved: {answer.unsolvable}."
             return
         status, solved = answer.status, answer.solved
         if status is None or solved is None:

@@ -12,6 +12,7 @@ from sympy.logic.boolalg import Boolean
 
 from costmodel.figures import Figure, Open, comparable, figure
 from costmodel.quantities import Quantities
+from costmodel.solve.budget import Unsolvable
 from costmodel.solve.crossover import (
     Case,
     Closed,
@@ -27,7 +28,7 @@ from costmodel.solve.crossover import (
     stretches,
 )
 from costmodel.solve.memory import Fit, linear
-from costmodel.solve.piecewise import Piecewise, Unsolvable, fold
+from costmodel.solve.piecewise import Piecewise, fold
 from costmodel.symbols import ZERO, batch_size, is_zero, put_in, seq_len, symbol, total
 
 
@@ -67,23 +68,23 @@ class Crossover:
         return self.quantities.device.bandwidth
 
     @cached_property
-    def solved(self) -> Solved | None:
-        """The roots, where all else has a figure and the times can be solved with proof."""
+    def _attempt(self) -> Solved | Unsolvable | None:
         try:
             return solve(self._compute, self._memory, self.point)
-        except (Open, Unsolvable):
-            return None
-
-    @cached_property
-    def unsolvable(self) -> str | None:
-        """Why the times cannot be solved, if they cannot."""
-        try:
-            solve(self._compute, self._memory, self.point)
         except Unsolvable as reason:
-            return str(reason)
+            return reason
         except Open:
             return None
-        return None
+
+    @property
+    def solved(self) -> Solved | None:
+        """The roots, where all else has a figure and the times can be solved with proof."""
+        return self._attempt if isinstance(self._attempt, Solved) else None
+
+    @property
+    def unsolvable(self) -> str | None:
+        """Why the times cannot be solved, if they cannot."""
+        return str(self._attempt) if isinstance(self._attempt, Unsolvable) else None
 
     @cached_property
     def stretches(self) -> list[Stretch]:

@@ -17,8 +17,9 @@ from sympy import Add, And, Eq, Expr, Gt, LambertW, Lt, Min, Mul, Or, Pow, S, Sy
 from sympy.logic.boolalg import Boolean
 
 from costmodel.figures import Figure, Open, figure
+from costmodel.solve.budget import Unsolvable
 from costmodel.solve.exppoly import ExpPoly, Root
-from costmodel.solve.piecewise import Piecewise, Unsolvable, fold
+from costmodel.solve.piecewise import Piecewise, fold
 from costmodel.symbols import ONE, batch_size, expanded, is_number, rational, seq_len, sign, total
 
 STATUSES = ("crosses", "beyond_memory", "never", "always", "leaves", "does_not_fit")

@@ -15,6 +15,8 @@ from typing import Any
 
 from mpmath import iv, mp
 
+from costmodel.solve.budget import look_at_time
+
 Poly = tuple[Fraction, ...]
 """Coefficients from the constant up, without leading zeros."""
 
@@ -130,6 +132,7 @@ class ExpPoly:
 
     def sign(self, x: Fraction) -> int:
         """The sign of f(x): exact for whole x, else by intervals; 0 also where 4,000 digits do not tell."""
+        look_at_time()
         exact = self._exact(x)
         if exact is not None:
             return (exact > 0) - (exact < 0)
@@ -471,6 +474,7 @@ def _separators(terms: _Terms, bound: Fraction) -> list[Fraction]:
 
 def _over(terms: _Terms, at: iv.mpf) -> iv.mpf:
     """Σ p(x)·q^x over an interval of x."""
+    look_at_time()
     total = iv.mpf(0)
     for base, poly in terms:
         value = iv.mpf(0)

@@ -9,14 +9,11 @@ from fractions import Fraction
 from sympy import Add, Expr, Max, Min, Mul, Pow, Rational, Symbol
 
 from costmodel.figures import figure
+from costmodel.solve.budget import Unsolvable, look_at_time
 from costmodel.solve.exppoly import ExpPoly, Root
 
 _SAME = Fraction(1, 10**25)
 _MOST_BITS = 1 << 22
-
-
-class Unsolvable(Exception):
-    """An expression is outside the class that can be solved with proof; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,7 @@ class Piecewise:
     def combined(self, other: Piecewise, how: Callable[[ExpPoly, ExpPoly], ExpPoly]) -> Piecewise:
         cells = []
         for low, high in _cells([*_cuts(self), *_cuts(other)]):
+            look_at_time()
             point = Cell(low, high, ExpPoly({})).inside
             cells.append(Cell(low, high, how(self.at(point), other.at(point))))
         return Piecewise(tuple(cells))
@@ -73,6 +71,7 @@ class Piecewise:
         """The lesser, or the greater, of two functions at each point."""
         cells = []
         for low, high in _cells([*_cuts(self), *_cuts(other)]):
+            look_at_time()
             point = Cell(low, high, ExpPoly({})).inside
             a, b = self.at(point), other.at(point)
             difference = a - b

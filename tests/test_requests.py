@@ -1,0 +1,118 @@
+"""A request's totals, in closed form, against the sum over its passes, one by one."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import cache
+
+import pytest
+from sympy import Sum
+
+import costmodel as cm
+from costmodel.figures import Figure
+from costmodel.quantities import Quantities
+from costmodel.solve.budget import OutOfTime, budget, look_at_time
+from costmodel.symbols import acceptance_rate, batch_size, drafts, output_len, prompt_len, seq_len
+
+REQUESTS = [(1, 1, 1), (1, 100, 2), (3, 1, 40), (16, 4090, 20), (200, 700, 33)]
+
+
+@cache
+def quantities(spec: str, phase: str, timing: str) -> Quantities:
+    device = "h200-sxm"
+    return cm.load(spec).cost(phase, device=device, timing=timing, count=8).quantities
+
+
+def passes(spec: str, timing: str, name: str, batch: int, prompt: int, output: int) -> Figure:
+    """The prefill and each decode step, added up."""
+    found = Fraction(0)
+    for phase, context in [("prefill", prompt), *(("decode", prompt + j) for j in range(1, output))]:
+        of = quantities(spec, phase, timing)
+        value = of.figure(name, {batch_size: Fraction(batch), seq_len: Fraction(context)})
+        assert value is not None
+        found += value
+    return found
+
+
+@pytest.mark.parametrize("timing", ["overlap", "serial", "per_op"])
+@pytest.mark.parametrize("spec", ["llama-3.1:8b", "gemma-2:9b", "mixtral:8x7b", "mamba-2:2.7b"])
+def test_totals_are_the_sum_over_passes(spec: str, timing: str) -> None:
+    for batch, prompt, output in REQUESTS:
+        point = {batch_size: Fraction(batch), prompt_len: Fraction(prompt), output_len: Fraction(output)}
+        of = quantities(spec, "decode", timing)
+        time = passes(spec, timing, "latency", batch, prompt, output)
+        first = passes(spec, timing, "latency", batch, prompt, 1)
+        assert of.figure("request_flops", point) == passes(spec, timing, "flops", batch, prompt, output)
+        assert of.figure("request_bytes", point) == passes(spec, timing, "bytes", batch, prompt, output)
+        assert of.figure("request_time", point) == time
+        assert of.figure("ttft", point) == first
+        tpot = of.figure("tpot", point)
+        assert tpot == (None if output == 1 else (time - first) / (output - 1))
+
+
+def test_closed_forms_hold_no_sum_once_the_batch_is_given() -> None:
+    of = quantities("gemma-2:9b", "decode", "overlap")
+    for name in ("request_flops", "request_bytes"):
+        expr = of.expr(name)
+        assert expr is not None
+        assert not expr.has(Sum)
+    time = of.expr("request_time", {batch_size: 7})
+    assert time is not None
+    assert not time.has(Sum)
+    assert time.free_symbols == {prompt_len, output_len}
+
+
+def test_a_dense_request_is_a_polynomial() -> None:
+    """Each token through the weights once, each pair of tokens through attention; the last token is never read back."""
+    of = quantities("llama-3.1:8b", "decode", "overlap")
+    p, n, b = prompt_len, output_len, batch_size
+    weights, pair = 15_009_316_864, 524_288
+    steps = weights * (n - 1) + pair * ((n - 1) * p + n * (n - 1) / 2)
+    assert (of.expr("request_flops") - b * (weights * p + pair * p**2 + steps)).expand() == 0
+
+
+@pytest.mark.parametrize(
+    ("rate", "count", "tokens"),
+    [(Fraction(8, 10), 4, Fraction(33616, 10000)), (Fraction(1), 4, Fraction(5)), (Fraction(1, 2), 1, Fraction(3, 2))],
+)
+def test_expected_tokens_of_a_step(rate: Fraction, count: int, tokens: Fraction) -> None:
+    of = quantities("llama-3.1:8b", "decode", "overlap")
+    assert of.figure("expected_tokens", {acceptance_rate: rate, drafts: Fraction(count)}) == tokens
+
+
+def test_a_request_in_an_expect() -> None:
+    text = """
+    model one
+    dim d = 64
+    graph forward(x[batch_size, new_tokens, d]) {
+        weight W[d -> d]
+        return matmul(x, W)
+    }
+    expect request_flops(batch_size=1, prompt_len=10, output_len=5) == 14 * 2 * 64 * 64
+    expect request_flops(batch_size=1, prompt_len=10, output_len=5) == 15 * 2 * 64 * 64
+    """
+    assert [found.ok for found in cm.parse(text).check().expects] == [True, False]
+
+
+def test_a_request_needs_a_token_a_step() -> None:
+    text = """
+    model two
+    dim d = 64
+    graph forward(x[batch_size, new_tokens, d]) {
+        weight W[d -> d]
+        return matmul(x, W)
+    }
+    phase decode { new_tokens = 2 }
+    """
+    with pytest.raises(cm.SpecError, match="token by token"):
+        _ = cm.parse(text).cost().request_flops
+
+
+def test_time_that_is_spent_is_said() -> None:
+    with budget(0), pytest.raises(OutOfTime):
+        look_at_time()
+    look_at_time()
+    with budget(0):
+        answer = cm.load("deepseek-v3").crossover(device="h200-sxm", seq_len=4096, count=8)
+        assert answer.status is None
+        assert answer.unsolvable is not None
