@@ -16,6 +16,7 @@ COMMANDS = {
     "formula": "Closed forms, as text, LaTeX, Markdown, Python or JSON.",
     "evaluate": "Every quantity at one point.",
     "crossover": "Where a pass turns compute-bound, whether it fits, and which batch to run.",
+    "solve": "For which values of any dim conditions hold, and which value is best.",
     "graph": "The dataflow graph.",
     "list": "What is shipped: models, devices, operations, quantities.",
     "new": "Start a spec of one's own from a shipped one.",

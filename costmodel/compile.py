@@ -38,14 +38,14 @@ _MENDABLE = frozenset({"unknown-name", "arguments"})
 
 @dataclass(frozen=True)
 class Run:
-    """How a graph is run and how it is counted. `new_tokens` takes the phase's place."""
+    """How a graph is run and how it is counted. `new_tokens` takes the phase's place; the symbol leaves it open."""
 
     phase: str = "decode"
     graph: str | None = None
     fidelity: str = "cache"
     masked: str = "full"
     fusion: str = "elementwise"
-    new_tokens: int | None = None
+    new_tokens: int | Symbol | None = None
 
     def __post_init__(self) -> None:
         for what, value, known in (
@@ -54,7 +54,7 @@ class Run:
             ("fusion", self.fusion, FUSION),
         ):
             one_of(what, value, known)
-        if self.new_tokens is not None and self.new_tokens < 1:
+        if isinstance(self.new_tokens, int) and self.new_tokens < 1:
             raise SpecError(Diagnostic("argument", f"new_tokens is {self.new_tokens}: it is 1 or more"))
 
 
@@ -175,7 +175,8 @@ class Compiled:
             )
         phase = find_phase(self.program, run.phase, run.graph)
         if run.new_tokens is not None:
-            phase = replace(phase, settings={**phase.settings, "new_tokens": rational(run.new_tokens)})
+            tokens = run.new_tokens if isinstance(run.new_tokens, Symbol) else rational(run.new_tokens)
+            phase = replace(phase, settings={**phase.settings, "new_tokens": tokens})
         return phase
 
     def _expand(self, phase: PhaseSettings, choice: Choice) -> Dataflow:

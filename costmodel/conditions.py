@@ -61,10 +61,7 @@ def evaluate(compiled: Compiled, condition: syntax.Condition, setting: Setting |
     """
     setting = setting or Setting()
 
-    def lookup(node: syntax.Expression) -> Measure:
-        return _lookup(compiled, node, setting)
-
-    left, right = measure(condition.left, lookup), measure(condition.right, lookup)
+    left, right = (measured(compiled, side, setting) for side in (condition.left, condition.right))
     common_dimension(left, right, condition.left, condition.right)
     if condition.relation == "~=":
         return Outcome(left, right, _about(left, right, condition))
@@ -81,6 +78,11 @@ def evaluate(compiled: Compiled, condition: syntax.Condition, setting: Setting |
         condition.relation
     ]
     return Outcome(left, right, holds)
+
+
+def measured(compiled: Compiled, node: syntax.Expression, setting: Setting) -> Measure:
+    """The value of an expression over quantities and dims."""
+    return measure(node, lambda inner: _lookup(compiled, inner, setting))
 
 
 def _about(left: Measure, right: Measure, condition: syntax.Condition) -> bool:
@@ -157,8 +159,23 @@ def _of_device(setting: Setting, compiled: Compiled, fields: tuple[str, ...], no
     )
 
 
+def quantities_named(
+    compiled: Compiled, node: syntax.Expression, setting: Setting
+) -> tuple[Quantities, dict[Symbol, Expr]]:
+    """What a quantity is taken of, and the figures that its own arguments give."""
+    put: dict[Symbol, Expr] = {}
+    if isinstance(node, syntax.Call):
+        compiled, setting, put = _arguments(compiled, node, setting)
+    return _quantities(compiled, setting), put
+
+
 def _called(compiled: Compiled, node: syntax.Call, setting: Setting) -> Measure:
     """A quantity with arguments of its own: `flops(phase="decode", batch_size=1)`."""
+    changed, inner, put = _arguments(compiled, node, setting)
+    return _quantity(changed, node.function, inner, node, put)
+
+
+def _arguments(compiled: Compiled, node: syntax.Call, setting: Setting) -> tuple[Compiled, Setting, dict[Symbol, Expr]]:
     texts: dict[str, str] = {}
     sets: dict[str, syntax.Expression] = {}
     put: dict[str, Expr] = {}
@@ -171,7 +188,7 @@ def _called(compiled: Compiled, node: syntax.Call, setting: Setting) -> Measure:
                 raise SpecError(Diagnostic("type", f'`{name}` is given as a string: {name}="…"', value.span))
             texts[name] = value.value
         elif name in ("memory_fraction", "count", *WORKLOAD) or (name in REQUEST and name not in compiled.program.dims):
-            found = measure(value, lambda inner: _lookup(compiled, inner, setting)).value
+            found = measured(compiled, value, setting).value
             if name in ("batch_size", "seq_len", *REQUEST):
                 put[name] = found
             elif is_number(found):
@@ -197,16 +214,20 @@ def _called(compiled: Compiled, node: syntax.Call, setting: Setting) -> Measure:
     timing = one_of("timing", texts.get("timing", setting.timing), ("overlap", "serial", "per_op"))
     changed = compiled.changed(sets) if sets else compiled
     inner = Setting(run, timing, device, fields.get("memory_fraction", setting.memory_fraction))
-    return _quantity(changed, node.function, inner, node, {symbol(n): v for n, v in put.items()})
+    return changed, inner, {symbol(n): v for n, v in put.items()}
+
+
+def _quantities(compiled: Compiled, setting: Setting) -> Quantities:
+    run = setting.run
+    return Quantities(
+        compiled.table(run), setting.device, setting.timing, setting.memory_fraction, compiled.in_phase(run)
+    )
 
 
 def _quantity(
     compiled: Compiled, name: str, setting: Setting, node: syntax.Expression, put: dict[Symbol, Expr] | None = None
 ) -> Measure:
-    run = setting.run
-    quantities = Quantities(
-        compiled.table(run), setting.device, setting.timing, setting.memory_fraction, compiled.in_phase(run)
-    )
+    quantities = _quantities(compiled, setting)
     if QUANTITIES[name].device and setting.device is None:
         raise SpecError(Diagnostic("device", f"`{name}` needs a device", node.span, help=f'{name}(device="h100-sxm")'))
     put = put or {}

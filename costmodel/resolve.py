@@ -37,6 +37,20 @@ def resolve(program: Program, report: Report) -> None:
     _Resolver(program, report).run()
 
 
+def resolve_condition(program: Program, node: syntax.Condition | syntax.Expression) -> None:
+    """Check the names in a condition, or in one side of it, that was given beside a spec.
+
+    Raises:
+        SpecError: a name is no quantity, dim, argument or field of a device.
+    """
+    report = Report()
+    resolver = _Resolver(program, report)
+    for side in (node.left, node.right) if isinstance(node, syntax.Condition) else (node,):
+        for part in walk(side):
+            resolver._condition_node(part)
+    report.raise_errors()
+
+
 class _Resolver:
     def __init__(self, program: Program, report: Report) -> None:
         self.program, self.report = program, report

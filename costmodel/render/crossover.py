@@ -227,8 +227,8 @@ class CrossoverAnswer(Prose):
         reach = self._crossing_fits()
         if reach is not None:
             closed = text(reach[0], names)
-            short = closed if len(closed) <= 24 else decimal(reach[1], 2)
-            yield "the crossover itself fits", f"seq_len ≤ {short}", f"{decimal(reach[1], 2)} tokens"
+            bound = f"seq_len ≤ {closed}" if len(closed) <= 24 else "at contexts up to"
+            yield "the crossover itself fits", bound, f"{decimal(reach[1], 2)} tokens"
 
     def _crossing_fits(self) -> tuple[Expr, Figure] | None:
         """The longest context at which the batch at the crossover still fits."""

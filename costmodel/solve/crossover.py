@@ -13,12 +13,13 @@ from fractions import Fraction
 from functools import cached_property
 from math import gcd, lcm
 
-from sympy import Add, And, Eq, Expr, Gt, LambertW, Lt, Min, Mul, Or, Pow, S, Symbol, cancel, log, sqrt
+from sympy import Add, And, Eq, Expr, Gt, LambertW, Lt, Min, Mul, Or, Pow, S, Symbol, cancel, log
 from sympy.logic.boolalg import Boolean
 
 from costmodel.figures import Figure, Open, figure
 from costmodel.solve.budget import Unsolvable
-from costmodel.solve.exppoly import ExpPoly, Root
+from costmodel.solve.exppoly import Root
+from costmodel.solve.inequality import closed_root
 from costmodel.solve.piecewise import Piecewise, fold
 from costmodel.symbols import ONE, batch_size, expanded, is_number, rational, seq_len, sign, total
 
@@ -246,7 +247,7 @@ def _positive(
     if not function.is_polynomial:
         raise Unsolvable("not a polynomial in seq_len")
     roots = [r for r in function.roots if r.upward is not None and low < r.value and (high is None or r.value < high)]
-    points = [(low, rational(low)), *((r.value, _closed_root(function, r)) for r in roots)]
+    points = [(low, rational(low)), *((r.value, closed_root(function, r)) for r in roots)]
     ends = [*points[1:], (high, None if high is None else rational(high))]
     found = []
     for (a, a_expr), (b, b_expr) in zip(points, ends, strict=True):
@@ -254,14 +255,6 @@ def _positive(
         if function.sign(inside) > 0:
             found.append((a, b, a_expr, b_expr))
     return found
-
-
-def _closed_root(function: ExpPoly, root: Root) -> Expr:
-    if root.low == root.high:
-        return rational(root.low)
-    c, b, a = (rational(function.coefficient(i)) for i in range(3))
-    both = [(-b + s * sqrt(b * b - 4 * a * c)) / (2 * a) for s in (1, -1)]
-    return min(both, key=lambda expr: abs(Fraction(str(expr.evalf(40))) - root.value))
 
 
 def _open_feasibility(cases: Sequence[Stretch]) -> Feasibility | None:

@@ -109,6 +109,18 @@ class ExpPoly:
         """Of x^power at base 1."""
         return self.polynomial[power] if power < len(self.polynomial) else Fraction(0)
 
+    def derivative(self) -> ExpPoly:
+        """f', with the logarithms of its bases to 60 digits."""
+        terms: dict[Fraction, list[Fraction]] = {}
+        for base, poly in self.terms.items():
+            slope = [*(i * c for i, c in enumerate(poly) if i), Fraction(0)]
+            rate = Fraction(0)
+            if base != 1:
+                with mp.workdps(60):
+                    rate = _fraction(mp.log(base.numerator) - mp.log(base.denominator))
+            terms[base] = [rate * c + d for c, d in zip(poly, slope, strict=True)]
+        return ExpPoly.of(terms)
+
     def mirrored(self) -> ExpPoly:
         """f(−x)."""
         return ExpPoly.of(
