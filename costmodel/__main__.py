@@ -1,5 +1,5 @@
 """`python -m costmodel`."""
 
-from costmodel.cli.main import main  # type: ignore[import-not-found]
+from costmodel.cli.main import main
 
 main()

@@ -154,15 +154,16 @@ def price(dataflow: Dataflow, fidelity: str, counting: Counting, elsewhere: Sequ
     brought = _brought(dataflow)
     rows = []
     costs = _COSTING[fidelity](dataflow, counting)
-    for node in dataflow.nodes:
-        params, active = _params(brought.get(node.index, ()), node.region)
-        rows.append(Row(node, node.region, costs.get(node.index, Cost()), params, active))
-    for storage in (*brought.get(None, ()), *others):
-        root = dataflow.root
-        count = storage.elements * storage.turns
-        rows.append(Row(None, root, Cost(), count * storage.copies, count * storage.active))
-    if fidelity == "params":
-        rows = [replace(row, cost=_by_params(row, dataflow, brought, others)) for row in rows]
+    places: list[tuple[Node | None, Region, Sequence[Storage]]] = [
+        (node, node.region, brought.get(node.index, ())) for node in dataflow.nodes
+    ]
+    places += [(None, dataflow.root, [storage]) for storage in (*brought.get(None, ()), *others)]
+    for node, region, storages in places:
+        params, active = _params(storages, region)
+        cost = costs.get(node.index, Cost()) if node is not None else Cost()
+        if fidelity == "params":
+            cost = _by_params(storages, region, active, dataflow)
+        rows.append(Row(node, region, cost, params, active))
     weights = (*(s for s in dataflow.storages if s.kind is Kind.WEIGHT), *others)
     return CostTable(dataflow, fidelity, counting, tuple(rows), weights)
 
@@ -205,21 +206,14 @@ def _no_costs(dataflow: Dataflow, counting: Counting) -> dict[int, Cost]:  # noq
     return {}
 
 
-def _by_params(
-    row: Row, dataflow: Dataflow, brought: Mapping[int | None, Sequence[Storage]], others: Sequence[Storage]
-) -> Cost:
+def _by_params(storages: Iterable[Storage], region: Region, active: Expr, dataflow: Dataflow) -> Cost:
     """2 FLOPs for each active parameter and token, and every weight read."""
     tokens = batch_size * new_tokens if dataflow.has_tokens else batch_size
-    if row.node is None:
-        held = [s for s in (*brought.get(None, ()), *others) if s.elements * s.turns * s.copies == row.params]
-        each = held[0].bytes_each if held else ZERO
-        stored = row.params * each
-    else:
-        stored = total(
-            s.elements * s.copies * s.bytes_each * (ONE if s.turns == row.region.turns else s.turns / row.region.turns)
-            for s in brought.get(row.node.index, ())
-        )
-    return Cost(matmul_flops=2 * row.active_params * tokens, weight_bytes=stored)
+    stored = total(
+        s.elements * s.copies * s.bytes_each * (ONE if s.turns == region.turns else s.turns / region.turns)
+        for s in storages
+    )
+    return Cost(matmul_flops=2 * active * tokens, weight_bytes=stored)
 
 
 # --- fidelity `cache`

@@ -43,24 +43,29 @@ def suggest(compiled: Compiled, run: Run, answer: Crossover) -> list[Suggestion]
     for option, change in _changes(compiled, run, answer):
         try:
             look_at_time()
-            other = change()
+            suggestion = _tried(option, change(), answer, before)
         except OutOfTime:
             break
         except SpecError:
+            # this change cannot be made: a device without the peak that is needed
             continue
-        if other is None or other.optimal_batch_size is None or other.status is None:
-            continue
-        there = other.at_batch(other.optimal_batch_size)
-        gain = there.throughput / before if before else None
-        unchanged = gain == 1 and other.optimal_batch_size == answer.optimal_batch_size
-        if unchanged or (gain is not None and gain < 1):
-            continue
-        crossing = other.solved.value if isinstance(other.solved, Solved) and other.solved.roots else None
-        found.append(
-            Suggestion(option, other.optimal_batch_size, there.throughput, there.latency, gain, other.status, crossing)
-        )
+        if suggestion is not None:
+            found.append(suggestion)
     found.sort(key=lambda s: (-s.throughput, s.batch_size, s.option))
     return _one_device(found)[:MOST]
+
+
+def _tried(option: str, other: Crossover | None, answer: Crossover, before: Figure | None) -> Suggestion | None:
+    """What a change comes to; None where it gains nothing, or what it gains is open."""
+    if other is None or other.optimal_batch_size is None or other.status is None:
+        return None
+    there = other.at_batch(other.optimal_batch_size)
+    gain = there.throughput / before if before else None
+    unchanged = gain == 1 and other.optimal_batch_size == answer.optimal_batch_size
+    if unchanged or (gain is not None and gain < 1):
+        return None
+    crossing = other.solved.value if isinstance(other.solved, Solved) and other.solved.roots else None
+    return Suggestion(option, other.optimal_batch_size, there.throughput, there.latency, gain, other.status, crossing)
 
 
 def _one_device(found: list[Suggestion]) -> list[Suggestion]:

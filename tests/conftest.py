@@ -36,7 +36,9 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert path.exists(), f"tests/golden/{name} is missing: run with --update-golden, and read what it writes"
         kept = path.read_text(encoding="utf-8")
         if kept != text:
-            lines = difflib.unified_diff(kept.splitlines(), text.splitlines(), f"golden/{name}", "now", lineterm="", n=2)
+            lines = difflib.unified_diff(
+                kept.splitlines(), text.splitlines(), f"golden/{name}", "now", lineterm="", n=2
+            )
             pytest.fail("\n".join(lines), pytrace=False)
 
     return compare

@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 
 import lark
-from lark.exceptions import UnexpectedCharacters
 from lark.lexer import Token
 
 from costmodel.source import Diagnostic, Report, Source, Span, SpecError
 
 MOST_NESTING = 200
+MOST_TOKENS = 1_000_000
 
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
@@ -35,18 +35,39 @@ def tokenize(parser: lark.Lark, source: Source, report: Report) -> list[Token]:
         )
     if report.errors:
         text = _UNSEEN.sub(" ", text)
-    while True:
-        try:
-            reader = parser.parse_interactive(text, start="spec")
-            tokens = list(reader.lexer_thread.lex(reader.parser_state))
-            break
-        except UnexpectedCharacters as error:
-            at = error.pos_in_stream
+    tokens = _read(parser, source, text, report)
+    if len(tokens) > MOST_TOKENS:
+        span = span_of(source, tokens[-1])
+        raise SpecError(Diagnostic("limit", f"more than {MOST_TOKENS:,} words and signs, the most of a spec", span))
+    _check_nesting(source, tokens)
+    return tokens
+
+
+def _read(parser: lark.Lark, source: Source, text: str, report: Report) -> list[Token]:
+    """The tokens, one more than there may be at most; lark's patterns without its loop, which takes twice the time."""
+    thread = parser.parse_interactive(text, start="spec").lexer_thread
+    lexer, whole = thread.lexer, thread.state.text
+    assert lexer.scanner  # made when it is asked for, and `callback` with it
+    match, ignored, callback = lexer.match, lexer.ignore_types, lexer.callback
+    tokens: list[Token] = []
+    at, line, line_start = 0, 1, 0
+    while at < len(text) and len(tokens) <= MOST_TOKENS:
+        found = match(whole, at)
+        if found:
+            value, kind = found
+            end = at + len(value)
+            if kind not in ignored:
+                column = at - line_start + 1
+                token = Token(kind, value, at, line, column, line, column + len(value), end)
+                tokens.append(callback[kind](token) if kind in callback else token)
+            elif "\n" in value:
+                line += value.count("\n")
+                line_start = at + value.rindex("\n") + 1
+        else:
             report.add(_unknown_character(source, at))
             end = text.find("\n", at) if text[at] == '"' else at + 1
-            end = len(text) if end < 0 else end
-            text = text[:at] + " " * (end - at) + text[end:]
-    _check_nesting(source, tokens)
+            end = end if end > 0 else len(text)
+        at = end
     return tokens
 
 
@@ -77,7 +98,7 @@ def _check_nesting(source: Source, tokens: Sequence[Token]) -> None:
             if depth > MOST_NESTING:
                 raise SpecError(too_deep(span_of(source, token)))
         elif token.type in CLOSE:
-            depth -= 1
+            depth = max(depth - 1, 0)
 
 
 def too_deep(span: Span) -> Diagnostic:

@@ -14,6 +14,7 @@ from sympy import Expr, cancel
 
 from costmodel.algebra import text
 from costmodel.figures import Figure, Open, as_figure, as_float, as_json
+from costmodel.fitting import Change, changes_to_fit
 from costmodel.render.answers import formula, header, shown_expr, valued, workload_dims
 from costmodel.render.numbers import decimal, milliseconds, plain, rate, scaled, significant, with_prefix
 from costmodel.render.page import STATUS_STYLES, Page
@@ -62,6 +63,7 @@ class CrossoverAnswer(Prose):
         found["memory_fit"] = {
             "max_batch_size": valued(fit.value, fit.expr, names),
             "margin_bytes": as_json(answer.margin),
+            "changes": [{"option": c.option, "what": c.what, "bound": as_json(c.bound)} for c in self._to_fit],
         }
         found["optimal_batch_size"] = {"value": answer.optimal_batch_size, "limited_by": answer.limited_by}
         ceiling, half = answer.ceiling, answer.half_batch_size
@@ -144,6 +146,7 @@ class CrossoverAnswer(Prose):
         self._numbers(page)
         self._table(page)
         self._cases(page)
+        self._fitting(page)
         self._try(page)
         page.counted(conventions(self.table, answer.quantities, fits=True))
         return page
@@ -311,6 +314,17 @@ class CrossoverAnswer(Prose):
             closed = text(case.closed, self.order) if case.closed is not None else "no closed form"
             rows.append((condition, f"b* = {closed}"))
         page.table(rows, "ll", expand=1)
+
+    @cached_property
+    def _to_fit(self) -> list[Change]:
+        """What makes one sequence fit, where it does not."""
+        return changes_to_fit(self.answer.quantities, self.answer.point, 1)
+
+    def _fitting(self, page: Page) -> None:
+        changes = [c for c in self._to_fit if not c.option.startswith("--batch-size")]
+        if changes:
+            page.heading("To fit one sequence")
+            page.table([(c.option, c.what) for c in changes], "ll", expand=1)
 
     def _try(self, page: Page) -> None:
         if not self.suggestions:

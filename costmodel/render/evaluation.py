@@ -13,6 +13,7 @@ from sympy import Expr, Symbol
 from costmodel.algebra import text
 from costmodel.compile import Compiled
 from costmodel.figures import Figure, Open, as_figure, as_float, as_json, figure
+from costmodel.fitting import changes_to_fit
 from costmodel.quantities import Quantities
 from costmodel.quantity_names import QUANTITIES
 from costmodel.render.answers import all_dims, header, shown_expr
@@ -122,6 +123,11 @@ class Evaluation:
             page.table(rows, "lrl", expand=2)
         else:
             self._narrow(page, rows)
+        batch = self.point.get(batch_size)
+        changes = changes_to_fit(self.quantities, self.point, int(batch)) if batch is not None else []
+        if changes:
+            page.heading("To fit")
+            page.table([(c.option, c.what) for c in changes], "ll", expand=1)
         page.counted(conventions(table, self.quantities, price="cost_per_million_tokens" in self.exprs))
         return page
 

@@ -324,11 +324,11 @@ class Explanation:
         if page.wide:
             page.table(rows, "lll", header=["block, operation", "FLOPs", "bytes"], indent=0, gap=2, expand=2)
             return
-        for label, flops, moved in rows:
+        for label, *costs in ([str(cell) for cell in row] for row in rows):
             page.text(label)
-            for unit, cost in (("FLOPs", flops), ("bytes", moved)):
+            for unit, cost in zip(("FLOPs", "bytes"), costs, strict=True):
                 if cost not in ("", "–"):
-                    page.spread(f"{unit}  {cost}", "", indent=len(str(label)) - len(str(label).lstrip("│├└─ ")) + 4)
+                    page.spread(f"{unit}  {cost}", "", indent=len(label) - len(label.lstrip("│├└─ ")) + 4)
 
 
 def _fitted(rows: list[list[str]], width: int) -> list[list[str]]:
