@@ -124,6 +124,12 @@ class CostTable:
         return total(self.put_in(s.elements * s.turns * s.copies * s.bytes_each) for s in self.weights)
 
     @cached_property
+    def bytes_a_parameter(self) -> Expr | None:
+        """The bytes of a stored parameter, where all are of one dtype."""
+        sizes = {self.put_in(s.bytes_each) for s in self.weights}
+        return sizes.pop() if len(sizes) == 1 else None
+
+    @cached_property
     def cache_memory(self) -> Expr:
         return total(self.put_in(s.elements * s.turns * s.rows * s.bytes_each) for s in self.dataflow.kept)
 

@@ -17,7 +17,7 @@ from costmodel.fitting import changes_to_fit
 from costmodel.quantities import Quantities
 from costmodel.quantity_names import QUANTITIES
 from costmodel.render.answers import all_dims, header, shown_expr
-from costmodel.render.numbers import decimal, milliseconds, plain, rate, scaled, significant, with_prefix
+from costmodel.render.numbers import counted, decimal, milliseconds, plain, rate, scaled, significant, with_prefix
 from costmodel.render.page import Page
 from costmodel.render.words import conventions, device_name, order, workload
 from costmodel.solve.answer import Crossover, crossover
@@ -229,6 +229,9 @@ class Evaluation:
             return text(expr, names) + where
         if name == "params":
             return text(expr, names) if value is None else f"{as_json(value):,}"
+        each = self.quantities.table.bytes_a_parameter
+        if name == "weight_memory" and each is not None:
+            return f"{plain(as_figure(each))} B · params"
         return text(expr, names)
 
 
@@ -236,7 +239,7 @@ def _value(name: str, value: Figure | None, unit: str) -> str:
     if value is None:
         return "–"
     if name in ("params", "active_params"):
-        return f"{scaled(value, '').strip()}"
+        return counted(value)
     dimension = QUANTITIES[name].dimension
     if dimension == FLOP:
         return scaled(value, "FLOP")

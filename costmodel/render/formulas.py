@@ -14,6 +14,7 @@ from costmodel.algebra import Frac as Ratio
 from costmodel.algebra import Func, Num, Power, Prod, Series, Sum, Sym, Tree, text, tree
 from costmodel.compile import Compiled
 from costmodel.costs import CostTable, Row
+from costmodel.figures import as_figure
 from costmodel.hierarchy import Part, parts, weight_names
 from costmodel.quantities import Quantities
 from costmodel.quantity_names import QUANTITIES
@@ -22,7 +23,7 @@ from costmodel.render.latex import Symbols, escape, latex, latex_tree
 from costmodel.render.numbers import plain
 from costmodel.render.page import Page
 from costmodel.render.words import conventions, order, symbols
-from costmodel.symbols import ONE, batch_size, is_number, is_zero, put_in, rational, role_bytes, total
+from costmodel.symbols import ONE, batch_size, is_number, is_zero, put_in, rational, total
 from costmodel.symbols import symbol as symbol_of
 
 FORMATS = ("text", "latex", "markdown", "python", "json")
@@ -249,10 +250,8 @@ class Formulas:
         table = self.table
         weights, kept = table.weight_memory, put_in(table.cache_memory, self._given)
         words = f"stored: weights {text(weights, self.order)}"
-        each = role_bytes["weights"]
-        if all(s.bytes_each == each for s in table.weights):
-            size = table.dataflow.environment.dtypes["weights"].bytes
-            words += f" = {plain(size)} B · params"
+        if table.bytes_a_parameter is not None:
+            words += f" = {plain(as_figure(table.bytes_a_parameter))} B · params"
         return words + (f"; cache and state {text(kept, self.order)}" if not is_zero(kept) else "")
 
     # --- LaTeX and Markdown

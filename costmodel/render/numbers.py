@@ -34,6 +34,15 @@ def scaled(value: Figure, unit: str) -> str:
     return f"{significant(number)} {unit}"
 
 
+def counted(value: Figure) -> str:
+    """A count of things: `8.030 billion`."""
+    number = as_float(value)
+    for power, name in ((12, "trillion"), (9, "billion"), (6, "million")):
+        if number >= 0.99995 * 10**power:
+            return f"{significant(number / 10**power)} {name}"
+    return f"{number:,.0f}" if number == int(number) else significant(number)
+
+
 def milliseconds(seconds: Figure, places: int = 2) -> str:
     """`23.94 ms`; microseconds below a hundredth, seconds from a thousand on."""
     number = as_float(seconds)
