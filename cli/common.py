@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +16,7 @@ from sympy import Symbol
 
 from costmodel.compile import Compiled, Run, compile_spec, with_free, with_sets
 from costmodel.device import Device, find_device
+from costmodel.files import write_whole
 from costmodel.quantities import Quantities
 from costmodel.render.diagnostics import render, visible
 from costmodel.render.page import WIDTH, Page
@@ -165,25 +165,8 @@ def write(path: Path, text: str, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         raise refuse(f"-o {path}: there is such a file already", "--overwrite writes over it")
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    except OSError as error:
-        raise refuse(f"-o {path}: {(error.strerror or 'cannot be written').lower()}") from None
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        if overwrite:
-            os.replace(temporary, path)
-        else:
-            os.link(temporary, path)
-            os.unlink(temporary)
+        write_whole(path, text.encode(), overwrite)
     except FileExistsError:
-        os.unlink(temporary)
         raise refuse(f"-o {path}: there is such a file already", "--overwrite writes over it") from None
     except OSError as error:
-        os.unlink(temporary)
         raise refuse(f"-o {path}: {(error.strerror or 'cannot be written').lower()}") from None

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from costmodel.provenance import not_repeatable
 from costmodel.render.drawing import dot, graph_json, mermaid
 
 from .common import compiled, emit, emit_json, refuse, run_of
@@ -46,6 +47,7 @@ def _svg(source: str) -> str:
         raise refuse(
             "an SVG is drawn by Graphviz, whose `dot` is not installed here", "--format mermaid or dot needs nothing"
         )
+    not_repeatable()
     done = subprocess.run([program, "-Tsvg"], input=source, capture_output=True, text=True, check=False)
     if done.returncode:
         raise refuse(f"Graphviz failed: {done.stderr.strip().splitlines()[0] if done.stderr.strip() else 'no message'}")

@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from .answer_cache import Answer, entry_for, listened
+
 COMMANDS = {
     "check": "Parse specs, check shapes, prove or refute every expect.",
     "explain": "The operations as a tree of blocks, with what each costs.",
@@ -20,6 +22,7 @@ COMMANDS = {
     "graph": "The dataflow graph.",
     "list": "What is shipped: models, devices, operations, quantities.",
     "new": "Start a spec of one's own from a shipped one.",
+    "cache": "The answers kept on disk: how many, or remove them.",
 }
 
 
@@ -65,6 +68,7 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="SPEC is a path, or the name of a shipped spec, with :VARIANT behind it: llama-3.1:8b.",
 )
+@click.option("--no-cache", is_flag=True, expose_value=False, help="Neither keep the answer nor take a kept one.")
 @click.version_option(package_name="costmodel", message="%(version)s")
 def group() -> None:
     """What a model will cost, before it exists: closed forms for FLOPs, bytes and time, and where decode turns
@@ -81,12 +85,31 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
+def _answered(arguments: list[str]) -> int:
+    """Show the kept answer, or make it and keep it."""
+    entry = entry_for(arguments)
+    if entry is None:
+        return _command(arguments)
+    kept = entry.answer()
+    if kept is not None:
+        kept.show()
+        return kept.status
+    with listened() as (provenance, out, err):
+        status = _command(arguments)
+    entry.keep(Answer("".join(out), "".join(err), status), provenance)
+    return status
+
+
+def _command(arguments: list[str]) -> int:
+    result: Any = group.main(arguments, prog_name="costmodel", standalone_mode=False)
+    sys.stdout.flush()
+    return result if isinstance(result, int) else 0
+
+
 def run(arguments: list[str]) -> int:
     """Run one command line; the exit status."""
     try:
-        result: Any = group.main(arguments, prog_name="costmodel", standalone_mode=False)
-        sys.stdout.flush()
-        return result if isinstance(result, int) else 0
+        return _answered(arguments)
     except click.exceptions.Abort:
         return 130
     except click.ClickException as error:

@@ -70,6 +70,9 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     ),
     "json": click.option("--json", "as_json", is_flag=True, help="For programs."),
     "output": click.option("-o", "--output", metavar="FILE", help="Write there: the whole file or nothing."),
+    "no-cache": click.option(
+        "--no-cache", is_flag=True, expose_value=False, help="Neither keep the answer nor take a kept one."
+    ),
     "overwrite": click.option("--overwrite", is_flag=True, help="Write over a file that is there."),
 }
 
@@ -77,7 +80,7 @@ MODEL = ("phase", "graph", "fidelity", "new-tokens", "set", "free", "masked", "f
 POINT = ("batch-size", "seq-len")
 REQUEST = ("prompt-len", "output-len", "acceptance-rate", "drafts")
 DEVICE = ("device", "timing", "memory-fraction", "count")
-OUTPUT = ("json", "output", "overwrite")
+OUTPUT = ("json", "output", "overwrite", "no-cache")
 
 
 def options(*groups: str | Iterable[str]) -> Callable[[Command], Command]:

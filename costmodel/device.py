@@ -211,10 +211,10 @@ def find_device(argument: str, program: Program | None = None) -> Device:
     if argument in shipped:
         return shipped_device(argument)
     path, wanted = Path(argument), None
-    if not path.is_file() and ":" in argument:
+    if not library.is_file(path) and ":" in argument:
         base, _, wanted = argument.rpartition(":")
         path = Path(base)
-    if not path.is_file() and path.suffix != ".arch":
+    if not library.is_file(path) and path.suffix != ".arch":
         candidates = {*shipped, *(program.devices if program is not None else ())}
         near = nearest(argument, candidates)
         raise SpecError(

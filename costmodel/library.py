@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
 
+from costmodel import provenance
+from costmodel.files import Unusable, read_regular
 from costmodel.names import listed, nearest
 from costmodel.source import Diagnostic, Source, Span, SpecError
 
@@ -24,6 +25,7 @@ def shipped_root() -> Path:
 @cache
 def shipped(kind: str) -> dict[str, Path]:
     """The shipped files of a kind (`models`, `devices`, `blocks`) by name."""
+    provenance.listed_folder(shipped_root() / kind)
     return {path.stem: path for path in sorted((shipped_root() / kind).glob("*.arch"))}
 
 
@@ -47,24 +49,10 @@ def read(path: Path, span: Span | None = None) -> Source:
         return SpecError(Diagnostic(code, f"{name}: {why}", span))
 
     try:
-        # not to wait for the other end of a FIFO
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-    except OSError as error:
-        raise refuse((error.strerror or "cannot be read").lower()) from None
-    except ValueError:
-        raise refuse("no name of a file") from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise refuse("not a regular file")
-        if status.st_size > MOST_BYTES:
-            raise refuse(f"{status.st_size:,} bytes, more than the {MOST_BYTES:,} that a spec may have", "limit")
-        try:
-            data = file.read(MOST_BYTES + 1)
-        except OSError as error:
-            raise refuse((error.strerror or "cannot be read").lower()) from None
-    if len(data) > MOST_BYTES:
-        raise refuse(f"more than the {MOST_BYTES:,} bytes that a spec may have", "limit")
+        data = read_regular(path, MOST_BYTES)
+    except Unusable as fault:
+        raise refuse(fault.why, fault.code) from None
+    provenance.read_file(path, data)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -83,12 +71,12 @@ def find_spec(argument: str) -> tuple[Source, str | None]:
         SpecError: there is no such spec, or it cannot be read.
     """
     path, variant = Path(argument), None
-    if not _is_file(path):
+    if not is_file(path):
         base, colon, behind = argument.rpartition(":")
         if colon and base:
             path, variant = Path(base), behind
     name = str(path) if variant is None else argument.rpartition(":")[0]
-    if name in shipped("models") and not _is_file(path):
+    if name in shipped("models") and not is_file(path):
         return read(shipped("models")[name]), variant
     if path.suffix == ".json":
         raise SpecError(
@@ -111,11 +99,15 @@ def find_spec(argument: str) -> tuple[Source, str | None]:
     )
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
+    """Whether a path is that of a file."""
     try:
-        return path.is_file()
+        there = path.is_file()
     except (OSError, ValueError):
         return False
+    if not there:
+        provenance.found_nothing([path])
+    return there
 
 
 def find_used(using: Source, root: Path, wanted: str, span: Span) -> Path:
@@ -143,6 +135,7 @@ def find_used(using: Source, root: Path, wanted: str, span: Span) -> Path:
             continue
         if path.exists():
             return path
+        provenance.found_nothing([path])
     if outside:
         raise refuse("it leaves the folder of the spec")
     names = {f"blocks/{name}.arch": path for name, path in shipped("blocks").items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from costmodel.cli.main import run
+
+# what a test sees is made anew; tests of the cache turn it on
+os.environ["COSTMODEL_CACHE"] = "off"
 
 GOLDEN = Path(__file__).with_name("golden")
 

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from time import monotonic
 
+from costmodel.provenance import not_repeatable
+
 _until: ContextVar[float | None] = ContextVar("_until", default=None)
 
 
@@ -36,4 +38,5 @@ def look_at_time() -> None:
     """
     until = _until.get()
     if until is not None and monotonic() > until:
+        not_repeatable()
         raise OutOfTime("the time given by --budget is spent")
