@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from costmodel.crossover import crossover
 from costmodel.render.crossover import CrossoverAnswer
-from costmodel.solve.answer import crossover
 from costmodel.solve.budget import budget
 from costmodel.suggest import suggest
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from costmodel.api import Cost, Model, load, parse
-    from costmodel.solve.answer import Crossover
+    from costmodel.crossover import Crossover
     from costmodel.source import Diagnostic, SpecError
     from costmodel.symbols import batch_size, new_tokens, seq_len
 
@@ -37,7 +37,7 @@ _HOMES = {
     "Model": "api",
     "load": "api",
     "parse": "api",
-    "Crossover": "solve.answer",
+    "Crossover": "crossover",
     "Diagnostic": "source",
     "SpecError": "source",
     "batch_size": "symbols",

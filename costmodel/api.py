@@ -13,6 +13,7 @@ from sympy import Expr, Symbol
 
 from costmodel.check import CheckResult, check_compiled
 from costmodel.compile import TIMINGS, Compiled, Run, compile_source, compile_spec, one_of, with_free, with_sets
+from costmodel.crossover import Crossover, crossover
 from costmodel.device import Device, find_device
 from costmodel.figures import Figure, Open, as_float, figure
 from costmodel.names import nearest
@@ -20,7 +21,6 @@ from costmodel.quantities import Quantities
 from costmodel.quantity_names import QUANTITIES
 from costmodel.render.latex import latex
 from costmodel.render.words import symbols
-from costmodel.solve.answer import Crossover, crossover
 from costmodel.source import Diagnostic, Source, SpecError
 from costmodel.symbols import WORKLOAD, symbol
 

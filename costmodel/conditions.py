@@ -9,13 +9,13 @@ from sympy import Expr, Symbol
 
 from costmodel import syntax
 from costmodel.compile import Compiled, Run, one_of
+from costmodel.crossover import crossover
 from costmodel.device import VECTOR, Device, find_device
 from costmodel.figures import Open, figure
 from costmodel.measures import Measure, common_dimension, measure
 from costmodel.names import nearest
 from costmodel.quantities import Quantities
 from costmodel.quantity_names import QUANTITIES
-from costmodel.solve.answer import crossover
 from costmodel.source import Diagnostic, SpecError
 from costmodel.symbols import (
     REQUEST,

@@ -10,11 +10,11 @@ from sympy import Symbol
 
 from costmodel import library
 from costmodel.compile import Compiled, Run
+from costmodel.crossover import Crossover, crossover
 from costmodel.device import Device, shipped_device
 from costmodel.dtypes import DType, dtype
 from costmodel.figures import Figure
 from costmodel.quantities import Quantities
-from costmodel.solve.answer import Crossover, crossover
 from costmodel.solve.budget import OutOfTime, look_at_time
 from costmodel.solve.crossover import Solved
 from costmodel.source import SpecError

@@ -13,6 +13,7 @@ from rich.text import Text
 from sympy import Expr, cancel
 
 from costmodel.algebra import text
+from costmodel.crossover import Point
 from costmodel.figures import Figure, Open, as_figure, as_float, as_json
 from costmodel.fitting import Change, changes_to_fit
 from costmodel.render.answers import formula, header, shown_expr, valued, workload_dims
@@ -20,7 +21,6 @@ from costmodel.render.numbers import decimal, milliseconds, plain, rate, scaled,
 from costmodel.render.page import STATUS_STYLES, Page
 from costmodel.render.prose import Prose
 from costmodel.render.words import conventions, device_name, workload
-from costmodel.solve.answer import Point
 from costmodel.solve.memory import linear
 from costmodel.suggest import Suggestion
 from costmodel.symbols import batch_size, seq_len

@@ -12,6 +12,7 @@ from sympy import Expr, Symbol
 
 from costmodel.algebra import text
 from costmodel.compile import Compiled
+from costmodel.crossover import Crossover, crossover
 from costmodel.figures import Figure, Open, as_figure, as_float, as_json, figure
 from costmodel.fitting import changes_to_fit
 from costmodel.quantities import Quantities
@@ -20,7 +21,6 @@ from costmodel.render.answers import all_dims, header, shown_expr
 from costmodel.render.numbers import counted, decimal, milliseconds, plain, rate, scaled, significant, with_prefix
 from costmodel.render.page import Page
 from costmodel.render.words import conventions, device_name, order, workload
-from costmodel.solve.answer import Crossover, crossover
 from costmodel.symbols import batch_size, output_len
 from costmodel.units import BYTES, FLOP, FLOP_PER_BYTE, SECONDS, USD
 

@@ -13,12 +13,12 @@ from sympy import Expr
 from costmodel.algebra import text
 from costmodel.compile import Compiled
 from costmodel.costs import CostTable
+from costmodel.crossover import Crossover
 from costmodel.figures import Figure, Open, as_figure, figure
 from costmodel.ops.route import Route
 from costmodel.render.latex import Symbols
 from costmodel.render.numbers import decimal, milliseconds, plain, rate, scaled, with_prefix
 from costmodel.render.words import order, symbols
-from costmodel.solve.answer import Crossover
 from costmodel.solve.memory import linear
 from costmodel.suggest import Suggestion
 from costmodel.symbols import batch_size, seq_len
