@@ -12,7 +12,7 @@ from costmodel.elaborate.dataflow import Dataflow, Node
 from costmodel.ops import Counting
 from costmodel.ops.custom import Custom, Unused
 from costmodel.ops.kept import Cache, Keep, Update
-from costmodel.symbols import ONE, ZERO, batch_size, is_zero, new_tokens, product, put_in, rational, sign, total
+from costmodel.symbols import ONE, ZERO, batch_size, is_zero, new_tokens, put_in, rational, sign, total
 from costmodel.tensors import Extents, Kind, Region, Storage, Tensor
 
 FIDELITIES = ("params", "cache", "traffic")
@@ -36,10 +36,6 @@ class Cost:
     def map(self, change: Callable[[Expr], Expr]) -> Cost:
         """Each term changed."""
         return Cost(*(change(getattr(self, f.name)) for f in fields(self)))
-
-    @property
-    def nothing(self) -> bool:
-        return all(getattr(self, f.name) == 0 for f in fields(self))
 
 
 TERMS = tuple(f.name for f in fields(Cost))
@@ -440,7 +436,3 @@ def _alive(node: Node) -> Expr:
         if tensor.storage not in extents.parts
     ]
     return total([*own, *carried])
-
-
-def product_of(factors: Iterable[Expr]) -> Expr:
-    return product(factors)

@@ -84,7 +84,7 @@ def _changes(compiled: Compiled, run: Run, answer: Crossover) -> Iterator[tuple[
     if answer.status is None or quantities.device is None:
         return
     dtypes = quantities.table.dataflow.environment.dtypes
-    used = put_free(quantities)
+    used = _roles_stored(quantities)
     for role in ("cache", "weights"):
         for name in ("fp8", "int4"):
             narrower = dtype(name)
@@ -111,8 +111,8 @@ def _changes(compiled: Compiled, run: Run, answer: Crossover) -> Iterator[tuple[
         yield f"--count {count}", _with_count(quantities, point, count)
 
 
-def put_free(quantities: Quantities) -> set[Symbol]:
-    """The dtype roles that a pass's bytes depend on."""
+def _roles_stored(quantities: Quantities) -> set[Symbol]:
+    """The dtype roles of what is stored."""
     table = quantities.table
     used: set[Symbol] = set()
     for storage in (*table.weights, *table.dataflow.kept):
@@ -123,12 +123,12 @@ def put_free(quantities: Quantities) -> set[Symbol]:
 def _with_dtype(compiled: Compiled, run: Run, answer: Crossover, role: str, narrower: DType) -> Callable[[], Crossover]:
     def change() -> Crossover:
         other = compiled.retyped(role, narrower)
-        return crossover(replace_table(answer.quantities, other, run), answer.point)
+        return crossover(_of_spec(answer.quantities, other, run), answer.point)
 
     return change
 
 
-def replace_table(quantities: Quantities, other: Compiled, run: Run) -> Quantities:
+def _of_spec(quantities: Quantities, other: Compiled, run: Run) -> Quantities:
     """The same question asked of another spec."""
     return Quantities(other.table(run), quantities.device, quantities.timing, quantities.memory_fraction)
 

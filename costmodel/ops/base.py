@@ -13,7 +13,7 @@ from sympy import Expr, Symbol
 
 from costmodel.dtypes import DType
 from costmodel.frozen import NEEDED, Frozen, changed
-from costmodel.symbols import ONE, ZERO, product
+from costmodel.symbols import ONE, ZERO
 from costmodel.tensors import Kind, Shape, Tensor, View
 
 
@@ -183,10 +183,6 @@ def figure(model: Shaping, axis: Expr) -> str:
     return f"{int(value):,}" if value.is_Integer else str(value)
 
 
-def axes_of(shape: Shape) -> Expr:
-    return product(shape)
-
-
 __all__ = [
     "OPERATIONS",
     "Counting",
@@ -199,7 +195,6 @@ __all__ = [
     "Shaping",
     "Tensor",
     "View",
-    "axes_of",
     "broadcast",
     "fail",
     "figure",

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sympy import Expr
 
-from costmodel.ops.base import Counting, Kind, Operation, Shaping, Tensor, axes_of, fail, figure, parameter
+from costmodel.ops.base import Counting, Kind, Operation, Shaping, Tensor, fail, figure, parameter
 from costmodel.symbols import ONE, product, rational
 
 
@@ -193,7 +193,7 @@ class Lookup(Operation, keyword="lookup"):
         return model.activation(self.ids.shape + self.table.shape[1:])
 
     def elements_read(self, name: str, tensor: Tensor) -> Expr | None:
-        return self.ids.elements * axes_of(tensor.shape[1:]) if name == "table" else None
+        return self.ids.elements * product(tensor.shape[1:]) if name == "table" else None
 
 
 def transposed(weight: Tensor) -> Tensor:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sympy import Expr
 
-from costmodel.ops.base import Counting, Operation, Shaping, Tensor, axes_of, parameter
-from costmodel.symbols import rational
+from costmodel.ops.base import Counting, Operation, Shaping, Tensor, parameter
+from costmodel.symbols import product, rational
 
 
 class Route(Operation, keyword="route"):
@@ -49,7 +49,7 @@ class Route(Operation, keyword="route"):
             return self.distinct
         experts = self.count()
         assert experts is not None
-        return experts * (1 - (1 - self.top_k / experts) ** axes_of(self.x.shape[:-1]))
+        return experts * (1 - (1 - self.top_k / experts) ** product(self.x.shape[:-1]))
 
     def infer(self, model: Shaping) -> Tensor:
         raise NotImplementedError("the body's result is known where the model is expanded")

@@ -23,8 +23,6 @@ from costmodel.solve.inequality import closed_root
 from costmodel.solve.piecewise import Piecewise, fold
 from costmodel.symbols import ONE, batch_size, expanded, is_number, rational, seq_len, sign, total
 
-STATUSES = ("crosses", "beyond_memory", "never", "always", "leaves", "does_not_fit")
-
 
 @dataclass(frozen=True)
 class Closed:

@@ -14,7 +14,6 @@ from costmodel.solve.piecewise import Piecewise, fold
 from costmodel.solve.sets import Edge, Interval, Values
 from costmodel.symbols import rational
 
-RELATIONS = ("<=", "<", ">=", ">", "==")
 _HOLDS = {"<=": (-1, 0), "<": (-1,), ">=": (0, 1), ">": (1,), "==": (0,)}
 
 
