@@ -9,11 +9,11 @@ from fractions import Fraction
 from functools import cache
 from math import comb, floor
 
-from sympy import Add, Dummy, Expr, Max, Min, Poly, PolynomialError, Sum
+from sympy import Add, Expr, Max, Min, Poly, PolynomialError, Sum
 
 from costmodel.solve.budget import Unsolvable
 from costmodel.solve.piecewise import fold
-from costmodel.symbols import ZERO, is_number, put_in, rational, seq_len, symbol, total
+from costmodel.symbols import is_number, put_in, rational, seq_len, symbol, total
 
 step = symbol("step")
 _MOST_DEGREE = 8
@@ -105,9 +105,7 @@ def _coefficients(expr: Expr) -> dict[int, Expr] | None:
 
 def _power_sum(power: int, end: Expr) -> Expr:
     """Σ s^power over s = 1 … end, a polynomial in end."""
-    x = Dummy()
-    form = total(rational(c) * x ** (i + 1) for i, c in enumerate(_faulhaber(power)))
-    return put_in(form, {x: end}) if end != 0 else ZERO
+    return total(rational(c) * end ** (i + 1) for i, c in enumerate(_faulhaber(power)))
 
 
 @cache
