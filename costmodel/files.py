@@ -30,10 +30,11 @@ def read_regular(path: str | Path, most: int, follow: bool = True) -> bytes:
         raise Unusable((error.strerror or "cannot be read").lower()) from None
     except ValueError:
         raise Unusable("no name of a file") from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise Unusable("not a regular file")
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise Unusable("not a regular file")
         if status.st_size > most:
             raise Unusable(f"{status.st_size:,} bytes, more than the {most:,} that it may have", "limit")
         try:
