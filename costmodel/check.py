@@ -115,7 +115,9 @@ def _try(report: Report, action: Callable[[], object]) -> None:
 
 
 def _flows(compiled: Compiled, report: Report) -> Iterator[Dataflow]:
-    """Every graph of a spec in every phase."""
+    """Every graph of a spec in every phase; of a spec without graphs the dims are looked at all the same."""
+    if not compiled.program.graphs:
+        _try(report, lambda: compiled.environment)
     for graph in compiled.program.graphs:
         for phase in phases_of(compiled.program, graph):
             try:

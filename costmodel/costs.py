@@ -296,7 +296,7 @@ def _moved(node: Node, counting: Counting, without_past: bool) -> Cost:
     operation, rows = node.operation, node.region.rows
     matmul, vector = _flops(node, counting)
     cost = Cost(matmul, vector)
-    if operation.is_view or isinstance(operation, Unused):
+    if operation.is_view or (isinstance(operation, Unused) and operation.storage.kind is Kind.WEIGHT):
         return cost
     unfused = operation.moves or counting.fusion == "none"
     weights, reads, writes, activations = [], [], [], []

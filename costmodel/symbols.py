@@ -120,4 +120,9 @@ def sign(expr: Expr) -> int | None:
     return signs.pop() if len(signs) == 1 else None
 
 
+def compared(relation: str, sign: int) -> bool:
+    """Whether `left relation right` holds where the difference left − right has this sign."""
+    return {"==": sign == 0, "!=": sign != 0, "<": sign < 0, "<=": sign <= 0, ">": sign > 0, ">=": sign >= 0}[relation]
+
+
 ZERO, ONE = S.Zero, S.One

@@ -54,13 +54,14 @@ class CustomEvaluator(Evaluator):
             self._op_body(op.body, custom_scope, own)
         if shape is None:
             return BROKEN
-        costs: dict[str, Expr | None] = {}
+        assigned = assigned_in(op.body)
+        costs: dict[str, Expr | None] = dict.fromkeys(OP_COSTS)
         for name in OP_COSTS:
-            value = custom_scope.values.get(name)
+            value = custom_scope.values.get(name) if name in assigned else None
             if value is BROKEN:
                 return BROKEN
-            costs[name] = value if isinstance(value, Expr) else None
-            if costs[name] is not None:
+            if isinstance(value, Expr):
+                costs[name] = value
                 figure = self.env.value(value)
                 if is_number(figure) and figure < 0:
                     self.error("negative", f"op `{op.name}` has {name} of {figure}", call.span)

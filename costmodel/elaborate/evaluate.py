@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from sympy import Expr, Symbol
+from sympy import Add, Expr, Symbol
 
 from costmodel import syntax
 from costmodel.dtypes import DType
@@ -18,10 +18,21 @@ from costmodel.program import Program
 from costmodel.resolve import OP_FUNCTIONS, SCALAR_FUNCTIONS
 from costmodel.scalars import divide_or_multiply, function, power
 from costmodel.source import Report, Span, SpecError
-from costmodel.symbols import ONE, ZERO, is_zero, rational, sign, symbol, total, workload
+from costmodel.symbols import ONE, ZERO, compared, expanded, is_zero, rational, sign, symbol, total, workload
 from costmodel.tensors import Kind, Shape, Tensor
 
 _MISSING = object()
+
+
+def _signs(difference: Expr) -> set[int]:
+    """The signs that a difference may have: a dim without a value is 0 or more, the workload 1 or more."""
+    if is_zero(difference):
+        return {0}
+    known = sign(difference)
+    if known is None:
+        return {-1, 0, 1}
+    terms = Add.make_args(expanded(difference))
+    return {known} if any(term.free_symbols <= workload for term in terms) else {0, known}
 
 
 class Evaluator(Builder):
@@ -68,15 +79,19 @@ class Evaluator(Builder):
         if left is BROKEN or right is BROKEN:
             return None
         relation = condition.relation
-        for side, node in ((left, condition.left), (right, condition.right)):
-            if isinstance(side, Tensor | tuple):
-                self.error("type", "an `if` compares dims, not tensors", node.span)
-                return None
         if not isinstance(left, Expr) or not isinstance(right, Expr):
             if relation not in ("==", "!="):
                 self.error("type", f"`{relation}` compares numbers", condition.span)
                 return None
-            same = type(left) is type(right) and left == right
+            if left is not None and right is not None:
+                for side, node in ((left, condition.left), (right, condition.right)):
+                    if isinstance(side, Tensor | tuple):
+                        self.error("type", "an `if` compares dims, not tensors", node.span)
+                        return None
+                if kind_of(left) != kind_of(right):
+                    self.error("type", f"`if` compares {kind_of(left)} with {kind_of(right)}", condition.span)
+                    return None
+            same = left is right or (left is not None and right is not None and left == right)
             return same if relation == "==" else not same
         difference = left - right
         self.decided |= difference.free_symbols
@@ -84,23 +99,20 @@ class Evaluator(Builder):
         return self._compare(condition, relation, self.env.value(difference))
 
     def _compare(self, condition: syntax.Condition, relation: str, difference: Expr) -> bool | None:
-        zero = is_zero(difference)
-        known = 0 if zero else sign(difference)
-        if known is None and relation in ("==", "!=") and difference.free_symbols & workload:
+        decided = {compared(relation, possible) for possible in _signs(difference)}
+        if len(decided) == 1:
+            return decided.pop()
+        if relation in ("==", "!=") and difference.free_symbols & workload:
             return relation == "!="
-        if known is None:
-            free = sorted(s.name for s in difference.free_symbols)
-            self.error(
-                "open",
-                f"`if` cannot be decided: {' and '.join(f'`{name}`' for name in free)}"
-                f" {'has' if len(free) == 1 else 'have'} no value",
-                condition.span,
-                facts=("an `if` chooses structure, by the values of dims and by the phase",),
-            )
-            return None
-        return {"==": known == 0, "!=": known != 0, "<": known < 0, "<=": known <= 0, ">": known > 0, ">=": known >= 0}[
-            relation
-        ]
+        free = sorted(s.name for s in difference.free_symbols)
+        self.error(
+            "open",
+            f"`if` cannot be decided: {' and '.join(f'`{name}`' for name in free)}"
+            f" {'has' if len(free) == 1 else 'have'} no value",
+            condition.span,
+            facts=("an `if` chooses structure, by the values of dims and by the phase",),
+        )
+        return None
 
     def weight(self, node: syntax.Weight, scope: Scope) -> Value:
         ins = self.axes(node.inputs or (), scope)
