@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ from sympy import Symbol
 from costmodel.compile import Compiled, Run, compile_spec, with_free, with_sets
 from costmodel.device import Device, find_device
 from costmodel.files import write_whole
+from costmodel.names import listed
 from costmodel.quantities import Quantities
 from costmodel.render.diagnostics import render, visible
 from costmodel.render.page import WIDTH, Page
 from costmodel.source import Diagnostic, SpecError
-from costmodel.symbols import acceptance_rate, batch_size, drafts, new_tokens, output_len, prompt_len, seq_len
+from costmodel.symbols import acceptance_rate, batch_size, drafts, output_len, prompt_len, seq_len
 from costmodel.unused import unused
 
 MOST_WORKLOAD = 10**15
@@ -75,7 +76,18 @@ def compiled(spec: str, options: Mapping[str, Any]) -> Compiled:
     """The spec with what --set and --free say."""
     found = compile_spec(spec)
     found = with_sets(found, options.get("sets", ()))
-    return with_free(found, options.get("free", ()))
+    free = options.get("free", ())
+    if "all" in free:
+        _say_what_stays(found, free)
+    return with_free(found, free)
+
+
+def _say_what_stays(spec: Compiled, free: Sequence[str]) -> None:
+    read = spec.plain & spec.read_by_if
+    stay = [name for name in spec.program.dims if name in read and name not in free]
+    if stay:
+        what = f"`--free all` leaves {listed(stay)}, which an `if` reads"
+        click.echo(render([Diagnostic("free", what, severity="warning")]), err=True)
 
 
 def run_of(options: Mapping[str, Any]) -> Run:
@@ -87,15 +99,6 @@ def run_of(options: Mapping[str, Any]) -> Run:
         options.get("fusion", "elementwise"),
         whole("new-tokens", options.get("new_tokens")),
     )
-
-
-def check_tokens(quantities: Quantities, at: Mapping[Symbol, Fraction]) -> None:
-    """New tokens are part of the context."""
-    new = quantities.table.put_in(new_tokens)
-    if seq_len in at and new.is_number and Fraction(int(new)) > at[seq_len]:
-        raise refuse(
-            f"{int(new):,} new tokens do not fit in a context of {at[seq_len]} tokens: seq_len counts the new ones too"
-        )
 
 
 def device_of(spec: Compiled, options: Mapping[str, Any], needed: bool = False) -> Device | None:
@@ -121,7 +124,7 @@ def quantities_of(spec: Compiled, options: Mapping[str, Any], device: Device | N
         fraction_option("memory-fraction", options.get("memory_fraction", "1")),
         spec.in_phase(run_of(options)),
     )
-    check_tokens(found, point(options))
+    found.check_context(point(options))
     return found
 
 

@@ -122,7 +122,9 @@ class Model:
             433
         """
         cost = self.cost(device=device, **options)
-        return crossover(cost.quantities, _point({"seq_len": seq_len} if seq_len is not None else {}))
+        point = _point({"seq_len": seq_len} if seq_len is not None else {})
+        cost.quantities.check_context(point)
+        return crossover(cost.quantities, point)
 
     def graph(self, phase: str = "decode", graph: str | None = None) -> nx.MultiDiGraph:
         """The dataflow graph: operations as nodes, tensors with symbolic shapes on the edges."""
@@ -156,7 +158,9 @@ class Cost:
 
         A whole number is an int, whatever its size; another is the nearest float.
         """
-        return Evaluated(self, _point(figures))
+        point = _point(figures)
+        self.quantities.check_context(point)
+        return Evaluated(self, point)
 
     def _repr_latex_(self) -> str:
         names = symbols(self.compiled, None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from functools import cached_property
 
 from sympy import Expr, Symbol
@@ -88,7 +87,6 @@ class Compiled:
     program: Program
     choice: Choice = Choice()
     name: str = ""
-    free_all: bool = False
     _dataflows: dict[tuple[object, ...], Dataflow] = field(default_factory=dict)
     _tables: dict[Run, CostTable] = field(default_factory=dict)
 
@@ -105,15 +103,12 @@ class Compiled:
     @cached_property
     def environment(self) -> Environment:
         """The dims' values, without a phase."""
-        return environment(self.program, self.resolved)
+        return environment(self.program, self.choice)
 
     @cached_property
-    def resolved(self) -> Choice:
-        """The choice with `--free all` spelt out: every dim given as a plain number, save those that an `if` reads."""
-        if not self.free_all:
-            return self.choice
-        plain = {name for name, value in environment(self.program, self.choice).given.items() if _is_plain(value)}
-        return replace(self.choice, free=self.choice.free | (plain - self.read_by_if))
+    def plain(self) -> frozenset[str]:
+        """The dims given as plain numbers, not computed from others."""
+        return frozenset(name for name, value in self.environment.given.items() if _is_plain(value))
 
     @cached_property
     def read_by_if(self) -> frozenset[str]:
@@ -121,8 +116,8 @@ class Compiled:
         decided: set[Symbol] = set()
         for graph in self.program.graphs:
             for phase in phases_of(self.program, graph):
-                decided |= self._expand(phase, self.choice).decided
-        given = environment(self.program, self.choice).given
+                decided |= self.expand(phase).decided
+        given = self.environment.given
         names = {found.name for found in decided}
         open_ = list(names)
         while open_:
@@ -138,13 +133,19 @@ class Compiled:
     def changed(
         self, sets: Mapping[str, syntax.Expression] | None = None, dtypes: Mapping[str, syntax.TypeName] | None = None
     ) -> Compiled:
-        """The same spec with other values for dims or dtypes."""
+        """The same spec with other values for dims or dtypes; a dim that was free has a value then."""
+        sets = sets or {}
         choice = replace(
             self.choice,
-            sets=(*self.choice.sets, *(sets or {}).items()),
+            sets=(*self.choice.sets, *sets.items()),
             dtypes=(*self.choice.dtypes, *(dtypes or {}).items()),
+            free=self.choice.free - sets.keys(),
         )
-        return Compiled(self.program, choice, self.name, self.free_all)
+        return Compiled(self.program, choice, self.name)
+
+    def freed(self, names: Iterable[str]) -> Compiled:
+        """The same spec with these dims left as symbols too."""
+        return Compiled(self.program, replace(self.choice, free=self.choice.free | frozenset(names)), self.name)
 
     def retyped(self, role: str, narrower: DType) -> Compiled:
         """The same spec with another dtype, which changes nothing in expanded graphs but the bytes of values."""
@@ -164,10 +165,6 @@ class Compiled:
         """
         return self.expand(self._phase(run))
 
-    def expand(self, phase: PhaseSettings) -> Dataflow:
-        """The expanded graph of a phase."""
-        return self._expand(phase, self.resolved)
-
     def _phase(self, run: Run) -> PhaseSettings:
         if not self.program.graphs:
             raise SpecError(
@@ -179,12 +176,13 @@ class Compiled:
             phase = replace(phase, settings={**phase.settings, "new_tokens": tokens})
         return phase
 
-    def _expand(self, phase: PhaseSettings, choice: Choice) -> Dataflow:
-        key = (phase.graph, phase.name, str(phase.settings.get("new_tokens")), choice.free)
+    def expand(self, phase: PhaseSettings) -> Dataflow:
+        """The expanded graph of a phase."""
+        key = (phase.graph, phase.name, str(phase.settings.get("new_tokens")))
         found = self._dataflows.get(key)
         if found is None:
             report = Report()
-            found = elaborate(self.program, choice, phase, report)
+            found = elaborate(self.program, self.choice, phase, report)
             report.raise_errors()
             assert found is not None
             self._dataflows[key] = found
@@ -219,7 +217,7 @@ class Compiled:
                 for phase in phases:
                     if flows and not flows[0].by_phase:
                         break
-                    flows.append(self._expand(phase, self.resolved))
+                    flows.append(self.expand(phase))
             for flow in flows:
                 for storage in flow.storages:
                     if storage.kind is Kind.WEIGHT:
@@ -377,9 +375,6 @@ def _expression_option(option: Source, value: str, start: int, names: set[str]) 
 def _type_option(option: Source, value: str, start: int) -> syntax.TypeName:
     text = value.strip()
     span = option.span(start, start + len(value))
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) bits", text)
-    if match:
-        return syntax.TypeName(text, Fraction(match[1]), span)
     if dtype(text) is None:
         near = nearest(text, DTYPE_NAMES)
         raise SpecError(
@@ -395,7 +390,7 @@ def _type_option(option: Source, value: str, start: int) -> syntax.TypeName:
 
 
 def with_free(compiled: Compiled, names: Iterable[str]) -> Compiled:
-    """`--free DIM`, and `--free all`.
+    """`--free DIM`, and `--free all`: each dim given as a plain number, save those that an `if` reads.
 
     Raises:
         SpecError: a name is no dim.
@@ -412,7 +407,7 @@ def with_free(compiled: Compiled, names: Iterable[str]) -> Compiled:
                     help=f"`{near}` is near" if near else "",
                 )
             )
-    free = frozenset(name for name in names if name != "all")
     if not names:
         return compiled
-    return Compiled(compiled.program, replace(compiled.choice, free=free), compiled.name, "all" in names)
+    every = compiled.plain - compiled.read_by_if if "all" in names else frozenset()
+    return compiled.freed({name for name in names if name != "all"} | every)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import floor
 
 from sympy import Expr, Symbol
 
@@ -21,6 +22,7 @@ from costmodel.symbols import (
     REQUEST,
     WORKLOAD,
     TooManyTerms,
+    compared,
     expanded,
     fraction,
     is_number,
@@ -74,10 +76,7 @@ def evaluate(compiled: Compiled, condition: syntax.Condition, setting: Setting |
         # different for some values: refuted where equality is claimed, open where an order is
         holds = {"==": False, "!=": None}.get(condition.relation)
         return Outcome(left, right, holds)
-    holds = {"==": known == 0, "!=": known != 0, "<": known < 0, "<=": known <= 0, ">": known > 0, ">=": known >= 0}[
-        condition.relation
-    ]
-    return Outcome(left, right, holds)
+    return Outcome(left, right, compared(condition.relation, known))
 
 
 def measured(compiled: Compiled, node: syntax.Expression, setting: Setting) -> Measure:
@@ -86,14 +85,15 @@ def measured(compiled: Compiled, node: syntax.Expression, setting: Setting) -> M
 
 
 def _about(left: Measure, right: Measure, condition: syntax.Condition) -> bool:
-    """`~=`: whether both agree when rounded to the significant digits written."""
+    """`~=`: whether both agree when rounded, a five up, to the significant digits written."""
     for written, other, node in ((right, left, condition.right), (left, right, condition.left)):
         if isinstance(node, syntax.Number | syntax.Quantity):
             if not is_number(other.value):
                 free = ", ".join(sorted(s.name for s in other.value.free_symbols))
                 raise SpecError(Diagnostic("open", f"`~=` needs a figure, and {free} has none", condition.span))
             unit = fraction(written.value) / node.value if node.value else Fraction(1)
-            return abs(fraction(other.value) - fraction(written.value)) <= _last_place(node.text) * unit / 2
+            place = _last_place(node.text) * unit
+            return floor(fraction(other.value) / place + Fraction(1, 2)) * place == fraction(written.value)
     raise SpecError(Diagnostic("syntax", "`~=` needs a number as written on one side", condition.span))
 
 
@@ -231,8 +231,12 @@ def _quantity(
     if QUANTITIES[name].device and setting.device is None:
         raise SpecError(Diagnostic("device", f"`{name}` needs a device", node.span, help=f'{name}(device="h100-sxm")'))
     put = put or {}
+    point = {s: fraction(v) for s, v in put.items() if is_number(v)}
+    try:
+        quantities.check_context(point)
+    except SpecError as error:
+        raise SpecError(replace(d, span=node.span) for d in error.diagnostics) from None
     if name == "crossover":
-        point = {s: fraction(v) for s, v in put.items() if is_number(v)}
         value = crossover(quantities, point).batch_size.value
         if value is None:
             raise SpecError(Diagnostic("open", "`crossover` has no value here: it depends on seq_len", node.span))

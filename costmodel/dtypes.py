@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -15,6 +16,9 @@ _BITS: dict[str, Fraction] = {
     "mxfp4": Fraction("4.25"),
     "nvfp4": Fraction("4.5"),
 }
+
+_OF_BITS = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,9})?) bits")
+MOST_BITS = 1_024
 
 ROLES = ("weights", "cache", "activations", "compute")
 DTYPE_NAMES = tuple(_BITS)
@@ -32,12 +36,17 @@ class DType:
 
 
 def dtype(name: str) -> DType | None:
-    """The type of this name, or None."""
-    return DType(name, _BITS[name] / 8) if name in _BITS else None
+    """The type of this name, `fp8` or `4.5 bits`; None where there is none."""
+    if name in _BITS:
+        return DType(name, _BITS[name] / 8)
+    match = _OF_BITS.fullmatch(name)
+    return bits(Fraction(match[1])) if match else None
 
 
-def bits(count: Fraction) -> DType:
-    """The type of values of so many bits."""
+def bits(count: Fraction) -> DType | None:
+    """The type of values of so many bits, more than 0 and at most 1,024; None for others."""
+    if not 0 < count <= MOST_BITS:
+        return None
     shown = str(count.numerator) if count.denominator == 1 else f"{float(count):g}"
     return DType(f"{shown} bits", count / 8)
 

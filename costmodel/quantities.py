@@ -23,6 +23,8 @@ from costmodel.symbols import (
     batch_size,
     drafts,
     expanded,
+    fraction,
+    is_number,
     new_tokens,
     output_len,
     prompt_len,
@@ -84,6 +86,22 @@ class Quantities:
     def tokens(self) -> Expr:
         """New tokens of a pass and sequence; 1, a sequence, for a graph that has none."""
         return self.table.put_in(new_tokens) if self.table.dataflow.has_tokens else ONE
+
+    def check_context(self, point: Mapping[Symbol, Fraction]) -> None:
+        """New tokens are part of the context.
+
+        Raises:
+            SpecError: there are more of them at this point than the context has.
+        """
+        new = put_in(self.table.put_in(new_tokens), {s: rational(v) for s, v in point.items()})
+        if seq_len in point and is_number(new) and fraction(new) > point[seq_len]:
+            raise SpecError(
+                Diagnostic(
+                    "argument",
+                    f"{int(new):,} new tokens do not fit in a context of {int(point[seq_len]):,} tokens:"
+                    " seq_len counts the new ones too",
+                )
+            )
 
     @property
     def matmul_peak(self) -> Expr:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from costmodel import syntax
 from costmodel.callgraph import check_calls
-from costmodel.dtypes import DTYPE_NAMES, ROLES, dtype
+from costmodel.dtypes import DTYPE_NAMES, MOST_BITS, ROLES, bits, dtype
 from costmodel.names import listed, nearest
 from costmodel.ops import OPERATIONS
 from costmodel.program import Program
@@ -149,8 +149,9 @@ class _Resolver:
             self._unknown(
                 "dtype", node.name, node.span, DTYPE_NAMES, (f"dtypes are {listed(DTYPE_NAMES)}, or `N bits`",)
             )
-        if node is not None and node.bits is not None and not 0 < node.bits <= 1024:
-            self.report.add(Diagnostic("argument", "a value has more than 0 bits and at most 1,024", node.span))
+        if node is not None and node.bits is not None and bits(node.bits) is None:
+            message = f"a value has more than 0 bits and at most {MOST_BITS:,}"
+            self.report.add(Diagnostic("argument", message, node.span))
 
     def _weight(self, weight: syntax.Weight, known: set[str]) -> None:
         self._type(weight.dtype)

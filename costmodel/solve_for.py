@@ -281,13 +281,8 @@ class _Solver:
     def _compiles(self, value: Fraction) -> bool:
         look_at_time()
         node = syntax.Number(value, str(value), self.compiled.program.source.span(0, 0))
-        closed = Compiled(
-            self.compiled.program,
-            replace(self.compiled.choice, free=self.compiled.choice.free - {self.x.name}),
-            self.compiled.name,
-        )
         try:
-            closed.changed({self.x.name: node}).dataflow(self.setting.run)
+            self.compiled.changed({self.x.name: node}).dataflow(self.setting.run)
         except SpecError:
             return False
         return True
@@ -700,8 +695,7 @@ def _opened(question: Question, unknown: Unknown) -> tuple[Compiled, Setting]:
         return compiled, replace(setting, run=replace(setting.run, new_tokens=new_tokens))
     if unknown.name in WORKLOAD:
         return compiled, setting
-    choice = replace(compiled.choice, free=compiled.choice.free | {unknown.name})
-    return Compiled(compiled.program, choice, compiled.name, compiled.free_all), setting
+    return compiled.freed([unknown.name]), setting
 
 
 def _device(device: Device, unknown: Unknown, compiled: Compiled) -> Device:
