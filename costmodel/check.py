@@ -121,7 +121,9 @@ def _flows(compiled: Compiled, report: Report) -> Iterator[Dataflow]:
     for graph in compiled.program.graphs:
         for phase in phases_of(compiled.program, graph):
             try:
-                yield compiled.expand(phase)
+                flow = compiled.expand(phase)
+                compiled.weights(flow)
+                yield flow
             except SpecError as error:
                 for diagnostic in error.diagnostics:
                     report.add(diagnostic)

@@ -10,6 +10,7 @@ from functools import cached_property
 from sympy import Expr, Symbol
 
 from costmodel import syntax
+from costmodel.algebra import text as shown
 from costmodel.collector import collector_paused
 from costmodel.costs import FIDELITIES, CostTable, price
 from costmodel.dtypes import DTYPE_NAMES, ROLES, DType, dtype
@@ -23,8 +24,8 @@ from costmodel.parser import parse_expression
 from costmodel.program import Program, link
 from costmodel.resolve import BUILT_IN_PHASES, resolve
 from costmodel.source import Diagnostic, Report, Source, SpecError
-from costmodel.symbols import WORKLOAD, rational
-from costmodel.tensors import Kind, Storage
+from costmodel.symbols import WORKLOAD, is_zero, rational
+from costmodel.tensors import Kind, Shape, Storage
 from costmodel.walk import walk
 
 TIMINGS = ("overlap", "serial", "per_op")
@@ -200,16 +201,20 @@ class Compiled:
             with collector_paused():
                 dataflow = self.dataflow(run)
                 counting = Counting(run.masked, run.fusion)
-                found = self._tables[run] = price(dataflow, run.fidelity, counting, self._elsewhere(dataflow))
+                found = self._tables[run] = price(dataflow, run.fidelity, counting, self.weights(dataflow))
         return found
 
     def in_phase(self, run: Run) -> Callable[[str], CostTable]:
         """The tables of the same run in other phases, with the tokens that those have."""
         return lambda phase: self.table(replace(run, phase=phase, new_tokens=None))
 
-    def _elsewhere(self, dataflow: Dataflow) -> list[Storage]:
-        """The weights of all graphs, and of phases that take another arm of an `if`."""
-        found: dict[tuple[object, ...], Storage] = {}
+    def weights(self, dataflow: Dataflow) -> list[Storage]:
+        """The weights of all graphs, and of phases that take another arm of an `if`.
+
+        Raises:
+            SpecError: a weight that exists once is wanted in two shapes.
+        """
+        found: dict[tuple[object, ...], tuple[Storage, Dataflow]] = {}
         for graph in self.program.graphs:
             phases = phases_of(self.program, graph)
             flows = [dataflow] if graph == dataflow.graph else []
@@ -221,8 +226,26 @@ class Compiled:
             for flow in flows:
                 for storage in flow.storages:
                     if storage.kind is Kind.WEIGHT:
-                        found.setdefault(storage.key, storage)
-        return list(found.values())
+                        known, first = found.setdefault(storage.key, (storage, flow))
+                        if known.shape != storage.shape and not self._agree(known.shape, storage.shape):
+                            raise _of_two_shapes(known, first, storage, flow)
+        return [storage for storage, _ in found.values()]
+
+    def _agree(self, a: Shape, b: Shape) -> bool:
+        value = self.environment.value
+        return len(a) == len(b) and all(is_zero(value(x) - value(y)) for x, y in zip(a, b, strict=True))
+
+
+def _of_two_shapes(a: Storage, of_a: Dataflow, b: Storage, of_b: Dataflow) -> SpecError:
+    def wanted(storage: Storage, flow: Dataflow) -> str:
+        shape = ", ".join(shown(axis) for axis in storage.shape)
+        return f"{flow.phase} of graph `{flow.graph}` wants it as [{shape}]"
+
+    return SpecError(
+        Diagnostic(
+            "shared", f"weight `{a.name}` exists once, in one shape", a.span, facts=(wanted(a, of_a), wanted(b, of_b))
+        )
+    )
 
 
 def phases_of(program: Program, graph: str) -> list[PhaseSettings]:
