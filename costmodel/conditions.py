@@ -196,7 +196,8 @@ def _arguments(compiled: Compiled, node: syntax.Call, setting: Setting) -> tuple
             else:
                 raise SpecError(Diagnostic("open", f"`{name}` needs a figure here", value.span))
         else:
-            sets[name] = value
+            found = measured(compiled, value, setting).value
+            sets[name] = syntax.Number(fraction(found), value.span.text, value.span) if is_number(found) else value
     run = setting.run
     if "graph" in texts and "phase" not in texts:
         run = replace(run, phase="decode")
