@@ -16,6 +16,7 @@ from costmodel.cli.main import run
 # what a test sees is made anew; tests of the cache turn it on
 os.environ["COSTMODEL_CACHE"] = "off"
 
+ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).with_name("golden")
 
 

@@ -7,7 +7,6 @@ import re
 import tomllib
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 import networkx as nx
 from sympy import Expr
@@ -18,7 +17,8 @@ from costmodel.ops.base import parameter
 from costmodel.render.listing import listing_json
 from costmodel.tensors import Tensor
 
-ROOT = Path(__file__).parents[1]
+from .conftest import ROOT
+
 PAGE = "docs/architecture.md"
 # folders of the repository, and the packages as which they are installed
 PACKAGES = {
