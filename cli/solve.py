@@ -40,7 +40,7 @@ def command(
     \b
     costmodel solve llama-3.1:8b 'latency <= 20 ms' --for batch_size --maximize throughput \\
         --device h100-nvl --seq-len 8192
-    costmodel solve llama-3.1:8b 'crossover <= 256' --for num_kv_heads --device h100-nvl --seq-len 512
+    costmodel solve llama-3.1:8b 'crossover <= 300' --for num_kv_heads --device h100-nvl --seq-len 512
     costmodel solve llama-3.1:8b 'latency <= 10 ms' --for device.bandwidth --device h100-nvl \\
         --batch-size 8 --seq-len 8192
     """

@@ -137,7 +137,7 @@ class Model:
 
 @dataclass(frozen=True, eq=False)
 class Cost:
-    """A pass's quantities: each of LANGUAGE.md 6 is an attribute, a SymPy expression."""
+    """A pass's quantities: each that `costmodel list quantities` names is an attribute, a SymPy expression."""
 
     compiled: Compiled
     quantities: Quantities

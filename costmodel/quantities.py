@@ -1,4 +1,4 @@
-"""The quantities of LANGUAGE.md 6 for one graph, phase and device: closed forms, and figures at a point."""
+"""The quantities of the language for one graph, phase and device: closed forms, and figures at a point."""
 
 from __future__ import annotations
 

@@ -51,13 +51,12 @@ def all_dims(table: CostTable, point: Mapping[Symbol, Fraction]) -> dict[str, An
 
 
 def header(spec: str, table: CostTable, device: str | None = None, timing: str | None = None) -> dict[str, Any]:
-    """What every answer begins with."""
-    found: dict[str, Any] = {"spec": spec}
-    if device is not None:
-        found["device"] = device
-    found |= {"phase": table.dataflow.phase, "fidelity": table.fidelity}
-    if timing is not None:
-        found["timing"] = timing
-    if table.dataflow.graph != "forward":
-        found["graph"] = table.dataflow.graph
-    return found
+    """What every answer begins with; `device` and `timing` are null where nothing is timed."""
+    return {
+        "spec": spec,
+        "device": device,
+        "graph": table.dataflow.graph,
+        "phase": table.dataflow.phase,
+        "fidelity": table.fidelity,
+        "timing": timing,
+    }

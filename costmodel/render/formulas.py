@@ -95,7 +95,8 @@ class Formulas:
     # --- for programs
 
     def as_json(self) -> dict[str, Any]:
-        found = header(self.compiled.name, self.table, self.quantities.device.name if self.quantities.device else None)
+        device, timing = self.quantities.device, self.quantities.timing
+        found = header(self.compiled.name, self.table, device.name if device else None, timing if device else None)
         found["quantities"] = {name: self._quantity_json(name, expr) for name, expr in self.exprs.items()}
         return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from textwrap import dedent
+from inspect import cleandoc
 from typing import Any
 
 from sympy import Expr
@@ -114,7 +114,7 @@ def _op_json(name: str) -> dict[str, Any]:
         "name": name,
         "title": summary(name),
         "parameters": [{"name": p.name, "kind": p.kind, "required": p.required} for p in kind.parameters()],
-        "doc": dedent(kind.__doc__ or "").strip(),
+        "doc": cleandoc(kind.__doc__ or ""),
     }
 
 
@@ -244,7 +244,7 @@ def _meaning(name: str) -> str:
 
 
 def _op(page: Page, name: str) -> None:
-    for paragraph in dedent("    " + (OPERATIONS[name].__doc__ or "")).strip().split("\n\n"):
+    for paragraph in cleandoc(OPERATIONS[name].__doc__ or "").split("\n\n"):
         page.text(" ".join(paragraph.split()), indent=2)
         page.space()
     rows = [

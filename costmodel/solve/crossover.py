@@ -305,7 +305,7 @@ class Solved:
     compute_bound: tuple[tuple[Fraction, Fraction | None], ...]
 
     def status(self, largest: int | None) -> str:
-        """The status of LANGUAGE.md 7, given the largest batch that fits (None: nothing limits it)."""
+        """The status, given the largest batch that fits (None: nothing limits it)."""
         if largest == 0:
             return "does_not_fit"
         held = self.compute_bound

@@ -44,7 +44,7 @@ def ratio(expr: Expr, unknown: Symbol) -> Ratio:
     """An expression in one unknown as a quotient.
 
     Raises:
-        Unsolvable: the unknown stands where the class of SOLVERS.md 1 has no place for it.
+        Unsolvable: the unknown stands where a quotient of exponential polynomials has no place for it.
         Open: another symbol has no figure.
     """
     if unknown not in expr.free_symbols:
