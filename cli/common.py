@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from costmodel.symbols import acceptance_rate, batch_size, drafts, output_len, p
 from costmodel.unused import unused
 
 MOST_WORKLOAD = 10**15
+MOST_DEVICES = 10**6
 
 
 def refuse(message: str, help: str = "") -> SpecError:
@@ -33,19 +35,28 @@ def refuse(message: str, help: str = "") -> SpecError:
     return SpecError(Diagnostic("argument", message, help=help))
 
 
-def whole(option: str, text: str | None) -> int | None:
+def whole(option: str, text: str | None, most: int = MOST_WORKLOAD) -> int | None:
     """A whole number of 1 or more, `8_192` and `1e5` too; None where the option is left out."""
     if text is None:
         return None
-    try:
-        value = Fraction(text.replace("_", "")) if len(text) < 40 else Fraction(-1)
-    except (ValueError, ZeroDivisionError):
-        raise refuse(f"--{option} takes a whole number, not `{visible(text)}`") from None
+    value = _number(text)
+    if value is None:
+        raise refuse(f"--{option} takes a whole number, not `{visible(text)}`")
     if value.denominator != 1 or value < 1:
         raise refuse(f"--{option} is {text}: a whole number, 1 or more, is needed")
-    if value > MOST_WORKLOAD:
-        raise refuse(f"--{option} is {text}: at most 10^15")
+    if value > most:
+        raise refuse(f"--{option} is {text}: at most {most:,} is possible")
     return value.numerator
+
+
+def _number(text: str) -> Fraction | None:
+    """An exact number as a user writes one: `8_192`, `1e5`, `9/10`; none that is too long to be meant."""
+    if len(text) > 40 or re.search(r"[eE][+-]?\d{4}", text.replace("_", "")):
+        return None
+    try:
+        return Fraction(text.replace("_", ""))
+    except (ValueError, ZeroDivisionError):
+        return None
 
 
 def point(options: Mapping[str, Any]) -> dict[Symbol, Fraction]:
@@ -63,10 +74,9 @@ def point(options: Mapping[str, Any]) -> dict[Symbol, Fraction]:
 
 def fraction_option(option: str, text: str, most: int = 1000) -> Fraction:
     """A number above 0 and not above `most`: `0.9`, `9/10`."""
-    try:
-        value = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise refuse(f"--{option} takes a number, not `{visible(text)}`") from None
+    value = _number(text)
+    if value is None:
+        raise refuse(f"--{option} takes a number, not `{visible(text)}`")
     if not 0 < value <= most:
         raise refuse(f"--{option} is {text}: more than 0 and at most {most:,} is needed")
     return value
@@ -107,10 +117,8 @@ def device_of(spec: Compiled, options: Mapping[str, Any], needed: bool = False) 
         if needed:
             raise refuse("a device is needed", "--device h100-sxm; `costmodel list devices` shows what is shipped")
         return None
-    count = options.get("count", 1)
-    if not 1 <= count <= 10**6:
-        raise refuse(f"--count is {count}: 1 or more, and at most 10^6")
-    return find_device(name, spec.program).times(count)
+    count = whole("count", options.get("count"), most=MOST_DEVICES)
+    return find_device(name, spec.program).times(count or 1)
 
 
 def quantities_of(spec: Compiled, options: Mapping[str, Any], device: Device | None) -> Quantities:

@@ -11,7 +11,7 @@ from costmodel.quantity_names import QUANTITIES
 from costmodel.render.formulas import FORMATS, Formulas
 
 from .common import compiled, device_of, emit, emit_json, emit_page, point, quantities_of, refuse, width
-from .options import DEVICE, MODEL, OUTPUT, POINT, REQUEST, options
+from .options import DEVICE, MODEL, OUTPUT, POINT, REQUEST, OneOf, options
 
 
 @click.command("formula")
@@ -23,7 +23,7 @@ from .options import DEVICE, MODEL, OUTPUT, POINT, REQUEST, options
     metavar="QUANTITY",
     help="Which quantity, again and again.  [default: flops, bytes]",
 )
-@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option("--format", "form", type=OneOf(FORMATS), default="text", show_default=True)
 @click.option("--flat", is_flag=True, help="One sum, without the hierarchy of blocks.")
 @options(DEVICE, POINT, MODEL, REQUEST, "names", OUTPUT)
 def command(spec: str, wanted: tuple[str, ...], form: str, flat: bool, **given: Any) -> None:

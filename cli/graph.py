@@ -12,14 +12,12 @@ from costmodel.provenance import not_repeatable
 from costmodel.render.drawing import dot, graph_json, mermaid
 
 from .common import compiled, emit, emit_json, refuse, run_of
-from .options import OUTPUT, options
+from .options import OUTPUT, OneOf, options
 
 
 @click.command("graph")
 @click.argument("spec")
-@click.option(
-    "--format", "form", type=click.Choice(["dot", "mermaid", "svg", "json"]), default="dot", show_default=True
-)
+@click.option("--format", "form", type=OneOf(["dot", "mermaid", "svg", "json"]), default="dot", show_default=True)
 @options("phase", "graph", "new-tokens", "set", "free", OUTPUT)
 def command(spec: str, form: str, **given: Any) -> None:
     """The dataflow graph: operations as nodes, tensors on the edges, blocks as clusters, a repeat drawn once.

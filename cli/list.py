@@ -9,11 +9,11 @@ import click
 from costmodel.render.listing import KINDS, listing_json, listing_page
 
 from .common import emit_json, emit_page, width
-from .options import OUTPUT, options
+from .options import OUTPUT, OneOf, options
 
 
 @click.command("list")
-@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("kind", type=OneOf(KINDS))
 @click.argument("name", required=False)
 @options(OUTPUT)
 def command(kind: str, name: str | None, **given: Any) -> None:

@@ -65,12 +65,14 @@ class LazyGroup(click.Group):
 
 @click.group(
     cls=LazyGroup,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="SPEC is a path, or the name of a shipped spec, with :VARIANT behind it: llama-3.1:8b.",
 )
 @click.option("--no-cache", is_flag=True, expose_value=False, help="Neither keep the answer nor take a kept one.")
 @click.version_option(package_name="costmodel", message="%(version)s")
-def group() -> None:
+@click.pass_context
+def group(context: click.Context) -> None:
     """What a model will cost, before it exists: closed forms for FLOPs, bytes and time, and where decode turns
     compute-bound.
 
@@ -78,10 +80,17 @@ def group() -> None:
     costmodel crossover llama-3.1:8b --device h100-nvl --seq-len 8192
     costmodel formula llama-3.1:8b --of flops --format latex
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 a check failed, 2 the input is wrong."""
+    if "_COSTMODEL_COMPLETE" in os.environ:
+        group.main(prog_name="costmodel")
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     sys.exit(run(sys.argv[1:]))
 
 
@@ -101,7 +110,11 @@ def _answered(arguments: list[str]) -> int:
 
 
 def _command(arguments: list[str]) -> int:
-    result: Any = group.main(arguments, prog_name="costmodel", standalone_mode=False)
+    try:
+        with group.make_context("costmodel", list(arguments)) as context:
+            result: Any = group.invoke(context)
+    except click.exceptions.Exit as done:
+        result = done.exit_code
     sys.stdout.flush()
     return result if isinstance(result, int) else 0
 
@@ -121,9 +134,12 @@ def run(arguments: list[str]) -> int:
             click.echo(f" = `{context.command_path} --help` shows how it is used", err=True)
         return 2
     except BrokenPipeError:
-        # whoever read us has gone; Python would complain once more when it flushes at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _stop_writing()
         return 0
+    except OSError as error:
+        _stop_writing()
+        click.echo(f"error: the answer cannot be written: {(error.strerror or str(error)).lower()}", err=True)
+        return 2
     except KeyboardInterrupt:
         return 130
     except Exception as error:
@@ -142,3 +158,8 @@ def run(arguments: list[str]) -> int:
             err=True,
         )
         return 70
+
+
+def _stop_writing() -> None:
+    """Whoever read us has gone, or there is no room: Python would complain once more when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,7 +7,20 @@ from typing import Any, TypeVar
 
 import click
 
+from costmodel.names import nearest
+
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class OneOf(click.Choice[str]):
+    """One of a few words; of a misspelt one the nearest is said."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.choices:
+            near = nearest(str(value), self.choices)
+            self.fail(f"`{value}` is none of {', '.join(self.choices)}" + (f"; `{near}` is near" if near else ""))
+        return str(value)
+
 
 PHASE_HELP = "How the graph is run: decode, prefill, or a phase of the spec."
 
@@ -19,14 +32,14 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "graph": click.option("--graph", metavar="NAME", help="Which graph of the spec.  [default: forward]"),
     "fidelity": click.option(
         "--fidelity",
-        type=click.Choice(["params", "cache", "traffic"]),
+        type=OneOf(["params", "cache", "traffic"]),
         default="cache",
         show_default=True,
         help="How finely costs are counted.",
     ),
     "timing": click.option(
         "--timing",
-        type=click.Choice(["overlap", "serial", "per_op"]),
+        type=OneOf(["overlap", "serial", "per_op"]),
         default="overlap",
         show_default=True,
         help="How compute and memory time add up.",
@@ -40,14 +53,14 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "free": click.option("--free", multiple=True, metavar="DIM", help="Forget a dim's value; `all` forgets every one."),
     "masked": click.option(
         "--masked",
-        type=click.Choice(["full", "exact"]),
+        type=OneOf(["full", "exact"]),
         default="full",
         show_default=True,
         help="Attention pairs: the full rectangle, or those that mask and window keep.",
     ),
     "fusion": click.option(
         "--fusion",
-        type=click.Choice(["elementwise", "none"]),
+        type=OneOf(["elementwise", "none"]),
         default="elementwise",
         show_default=True,
         help="What fidelity traffic takes to be fused.",
@@ -55,7 +68,7 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "memory-fraction": click.option(
         "--memory-fraction", default="1", metavar="X", show_default=True, help="How much of the memory may be used."
     ),
-    "count": click.option("--count", default=1, metavar="N", help="So many devices as one, communication left out."),
+    "count": click.option("--count", default="1", metavar="N", help="So many devices as one, communication left out."),
     "prompt-len": click.option("--prompt-len", metavar="N", help="Tokens of a request's prompt."),
     "output-len": click.option("--output-len", metavar="N", help="Tokens that a request gives, the prefill's first."),
     "acceptance-rate": click.option("--acceptance-rate", metavar="X", help="How likely a drafted token is accepted."),
@@ -65,7 +78,7 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
     ),
     "names": click.option(
         "--names",
-        type=click.Choice(["short", "long"]),
+        type=OneOf(["short", "long"]),
         help="Symbols of the spec, or names, in formulas.  [default: short where every dim has one]",
     ),
     "json": click.option("--json", "as_json", is_flag=True, help="For programs."),

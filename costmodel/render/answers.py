@@ -13,7 +13,7 @@ from sympy.logic.boolalg import Boolean
 from costmodel.costs import CostTable
 from costmodel.figures import Figure, Open, as_json, figure
 from costmodel.render.latex import Symbols, latex
-from costmodel.symbols import batch_size, is_number, new_tokens, seq_len
+from costmodel.symbols import batch_size, new_tokens, seq_len, symbol
 
 
 def shown_expr(expr: Expr | Boolean | None) -> str | None:
@@ -42,9 +42,10 @@ def workload_dims(table: CostTable, point: Mapping[Symbol, Fraction]) -> dict[st
 def all_dims(table: CostTable, point: Mapping[Symbol, Fraction]) -> dict[str, Any]:
     """The workload's dims and the model's; a free one is null."""
     dims = workload_dims(table, point)
-    for name, value in table.dataflow.environment.figures().items():
+    environment = table.dataflow.environment
+    for name in environment.program.dims:
         try:
-            dims[name] = as_json(figure(value, point)) if not is_number(value) else int(value)
+            dims[name] = as_json(figure(environment.value(symbol(name)), point))
         except Open:
             dims[name] = None
     return dims

@@ -26,6 +26,10 @@ STATUS_STYLES = {
 GLUE = "\ue000"
 _LONGEST = 60
 
+# the end of a line in which nothing is seen: spaces, and codes that switch a style off
+_CODE = re.compile(r"\x1b\[[0-9;]*m")
+_TRAILING = re.compile(rf"(?: |{_CODE.pattern})+$")
+
 _ASCII = str.maketrans(
     {
         "≤": "<=",
@@ -46,6 +50,10 @@ _ASCII = str.maketrans(
         "µ": "u",
     }
 )
+
+
+def _codes(end: re.Match[str]) -> str:
+    return "".join(_CODE.findall(end[0]))
 
 
 def glued(text: str) -> str:
@@ -195,5 +203,5 @@ class Page:
         )
         console.print(Group(*self.parts))
         text = out.getvalue()
-        text = "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+        text = "\n".join(_TRAILING.sub(_codes, line) for line in text.splitlines()) + "\n"
         return text.translate(_ASCII) if ascii_only else text
