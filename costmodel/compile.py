@@ -33,7 +33,7 @@ MASKED = ("full", "exact")
 FUSION = ("elementwise", "none")
 
 # what is wrong with names alone leaves the rest of a spec to be looked at
-_MENDABLE = frozenset({"unknown-name", "arguments"})
+_MENDABLE = frozenset({"unknown-name", "arguments", "keyword"})
 
 
 @dataclass(frozen=True)
@@ -283,17 +283,20 @@ def compile_source(source: Source, name: str | None = None, variant: str | None 
 def read_program(source: Source, report: Report) -> Program:
     """Link a spec and resolve its names; where only names are wrong, shapes are looked at too."""
     program = link(source, report)
-    if program.suspects and report.errors:
-        unchecked = "not checked: shapes, and what depends on the parts that could not be read"
-    else:
-        unchecked = ""
+    unreadable = any(error.code in ("syntax", "character") for error in report.errors)
     resolve(program, report)
-    if report.errors:
-        missing = [d for d in report.errors if d.code in _MENDABLE]
-        if len(missing) == len(report.errors):
+    errors = report.errors
+    if errors:
+        if unreadable:
+            unchecked = "not checked: shapes, and what depends on what could not be read"
+        elif program.unread:
+            unchecked = f"not checked: shapes, and names that {listed(program.unread)} may have"
+        elif all(error.code in _MENDABLE for error in errors):
             _expand_anyway(program, report)
-            names = list(dict.fromkeys(_quoted(d.message) for d in missing))
-            unchecked = f"not checked: what follows from {listed(n for n in names if n)}"
+            names = dict.fromkeys(_quoted(error.message) for error in errors if error.code == "unknown-name")
+            unchecked = f"not checked: what follows from {listed(filter(None, names))}" if names else ""
+        else:
+            unchecked = "not checked: shapes"
         report.raise_errors(unchecked)
     return program
 

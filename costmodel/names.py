@@ -17,32 +17,55 @@ def is_reserved(name: str) -> bool:
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
-    """The candidate within two edits of `name` (one where it has fewer than five letters), or None.
+    """The candidate that was very likely meant, or None.
+
+    It is within two edits of `name`, within one where that has fewer than five letters, and differs in case alone where
+    it is one letter. Of several equally near ones none is offered for a short name, whose neighbours mean nothing.
 
     >>> nearest("num_head", ["num_heads", "hidden_size"])
     'num_heads'
+    >>> nearest("roep", ["rope"])
+    'rope'
     """
-    most = 1 if len(name) < 5 else 2
-    best: tuple[int, str] | None = None
+    most = min(len(name) - 1, 1 if len(name) < 5 else 2)
+    found: list[tuple[int, str]] = []
     for candidate in candidates:
         if abs(len(candidate) - len(name)) > most or candidate == name:
             continue
         distance = _distance(name.lower(), candidate.lower(), most)
-        if distance <= most and (best is None or (distance, candidate) < best):
-            best = (distance, candidate)
-    return best[1] if best else None
+        if distance <= most:
+            found.append((distance, candidate))
+    if not found:
+        return None
+    least = min(found)
+    several = sum(distance == least[0] for distance, _ in found) > 1
+    return None if several and len(name) < 5 else least[1]
 
 
 def _distance(a: str, b: str, most: int) -> int:
-    """Levenshtein's distance, given up as soon as it must exceed `most`."""
+    """Edits from one word to the other: letters put in, left out, changed, or two neighbours swapped.
+
+    Given up as soon as it must exceed `most`.
+    """
+    above: list[int] = []
     row = list(range(len(b) + 1))
     for i, letter in enumerate(a, 1):
-        before, row[0] = row[0], i
+        last, row = row, [i]
         for j, other in enumerate(b, 1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (letter != other))
-        if min(row) > most:
+            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == b[j - 2] and a[i - 2] == other:
+                cost = min(cost, above[j - 2] + 1)
+            row.append(cost)
+        if min(row) > most and min(last) > most:
             return most + 1
+        above = last
     return row[-1]
+
+
+def near_help(name: str, candidates: Iterable[str]) -> str:
+    """What is offered for a misspelt name: "`num_heads` is near", or nothing."""
+    near = nearest(name, candidates)
+    return f"`{near}` is near" if near is not None else ""
 
 
 def listed(names: Iterable[str], most: int = 12) -> str:

@@ -22,7 +22,7 @@ class Program:
     """The declarations of a spec and of the files that it uses.
 
     `dims` hold, for a dim that a used file leaves open, the declaration that gives it a value. `suspects` are names
-    from parts that could not be read, of which nothing is said to be unknown.
+    from parts that could not be read, of which nothing is said to be unknown; `unread` are used files not read.
     """
 
     source: Source
@@ -39,6 +39,7 @@ class Program:
     expects: tuple[syntax.Expect, ...] = ()
     files: tuple[Source, ...] = ()
     suspects: frozenset[str] = frozenset()
+    unread: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -83,6 +84,7 @@ class _Linker:
         self.program = Program(source)
         self.files: list[Source] = []
         self.suspects: set[str] = set()
+        self.unread: list[str] = []
         self.loaded: dict[str, Source] = {}
 
     def link(self) -> Program:
@@ -106,6 +108,7 @@ class _Linker:
             tuple(expects),
             tuple(self.files),
             frozenset(self.suspects),
+            tuple(self.unread),
         )
 
     def _file(self, source: Source, main: bool, chain: tuple[tuple[str, syntax.Use], ...]) -> list[syntax.Expect]:
@@ -120,7 +123,7 @@ class _Linker:
             match node:
                 case syntax.ModelName():
                     if seen_model is not None:
-                        self._twice(f"model `{node.name}`", node.name_span, seen_model.name_span)
+                        self._twice("`model`", node.name_span, seen_model.name_span)
                     elif node is not parsed.spec.declarations[0]:
                         self.report.add(
                             Diagnostic("syntax", "`model` names the spec and stands first in it", node.span)
@@ -243,5 +246,6 @@ class _Linker:
         except SpecError as error:
             for diagnostic in error.diagnostics:
                 self.report.add(diagnostic)
+            self.unread.append(node.path)
             return
         self._file(source, main=False, chain=tuple(cycle))

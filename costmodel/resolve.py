@@ -5,13 +5,14 @@ Blocks that nothing calls are checked here too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from costmodel import syntax
 from costmodel.callgraph import check_calls
 from costmodel.dtypes import DTYPE_NAMES, MOST_BITS, ROLES, bits, dtype
-from costmodel.names import listed, nearest
+from costmodel.names import listed, near_help, nearest
 from costmodel.ops import OPERATIONS
 from costmodel.program import Program
 from costmodel.quantity_names import CONDITION_ARGUMENTS, QUANTITIES
@@ -37,6 +38,17 @@ def resolve(program: Program, report: Report) -> None:
     _Resolver(program, report).run()
 
 
+def resolve_dims(program: Program, node: syntax.Expression) -> None:
+    """Check an expression in dims that was given beside a spec.
+
+    Raises:
+        SpecError: a name is no dim, or something in it is no number.
+    """
+    report = Report()
+    _Resolver(program, report)._scalar(node)
+    report.raise_errors()
+
+
 def resolve_condition(program: Program, node: syntax.Condition | syntax.Expression) -> None:
     """Check the names in a condition, or in one side of it, that was given beside a spec.
 
@@ -55,6 +67,8 @@ class _Resolver:
     def __init__(self, program: Program, report: Report) -> None:
         self.program, self.report = program, report
         self.dims = {*program.dims, *WORKLOAD}
+        self.assigned: dict[str, int] = {}
+        """Of the variables of the body that is looked at, where each is assigned first."""
 
     def run(self) -> None:
         program = self.program
@@ -67,7 +81,7 @@ class _Resolver:
             self._weight(weight, self.dims)
         for block in program.blocks.values():
             self._parameters(block.parameters, defaults=True)
-            known = self._scope(block.body, [p.name for p in block.parameters], block.name)
+            known = self._scope(block.body, {p.name: p.span for p in block.parameters}, block.name)
             self._body(block.body, known, what=f"block `{block.name}`", top=True)
             self._returns(block.body, f"block `{block.name}`", block.name_span, needed=True)
         for op in program.ops.values():
@@ -77,7 +91,7 @@ class _Resolver:
             for parameter in graph.inputs:
                 for axis in parameter.axes or ():
                     self._scalar(axis)
-            known = self._scope(graph.body, [p.name for p in graph.inputs], graph.name)
+            known = self._scope(graph.body, {p.name: p.span for p in graph.inputs}, graph.name)
             self._body(graph.body, known, what=f"graph `{graph.name}`", top=True)
             self._returns(graph.body, f"graph `{graph.name}`", graph.name_span, needed=False)
         self._settings()
@@ -120,28 +134,12 @@ class _Resolver:
                     )
                 )
             elif setting.name not in self.dims and setting.name not in self.program.suspects:
-                near = nearest(setting.name, self.dims)
-                self.report.add(
-                    Diagnostic(
-                        "unknown-name",
-                        f"{what} sets `{setting.name}`, which is no dim of this spec",
-                        setting.name_span,
-                        help=self._near_dim(near),
-                    )
-                )
+                message = f"{what} sets `{setting.name}`, which is no dim of this spec"
+                self._missing(message, setting.name, setting.name_span, self.dims)
 
     def _role(self, node: syntax.DType) -> None:
         if node.role not in ROLES:
-            near = nearest(node.role, ROLES)
-            self.report.add(
-                Diagnostic(
-                    "unknown-name",
-                    f"there is no role `{node.role}` of dtypes",
-                    node.role_span,
-                    facts=(f"the roles are {listed(ROLES)}",),
-                    help=f"`{near}` is near" if near else "",
-                )
-            )
+            self._unknown("role of dtypes", node.role, node.role_span, ROLES, (f"the roles are {listed(ROLES)}",))
         self._type(node.type)
 
     def _type(self, node: syntax.TypeName | None) -> None:
@@ -159,19 +157,29 @@ class _Resolver:
             self._expression(axis, known, axis=True)
 
     def _op(self, op: syntax.OpDeclaration) -> None:
-        bound: list[str] = []
+        bound: dict[str, Span] = {}
         self._parameters(op.parameters, defaults=True)
         for parameter in op.parameters:
             for axis in parameter.axes or ():
                 if isinstance(axis, syntax.Name):
-                    bound.append(axis.id)
-        known = self._scope(op.body, [*(p.name for p in op.parameters), *bound], op.name)
+                    bound.setdefault(axis.id, axis.span)
+        bound |= {p.name: p.span for p in op.parameters}
+        known = self._scope(op.body, bound, op.name)
         for parameter in op.parameters:
             for axis in parameter.axes or ():
                 self._expression(axis, known, axis=True)
         for axis in op.result:
             self._expression(axis, known, axis=True)
         self._body(op.body, known, what=f"op `{op.name}`", top=True, in_op=True)
+        self._costs(op)
+
+    def _costs(self, op: syntax.OpDeclaration) -> None:
+        """A local name that nothing reads, near that of a cost, is a cost misspelt."""
+        read = {n.id for s in statements(op.body) for v in values_of(s) for n in walk(v) if isinstance(n, syntax.Name)}
+        for statement in statements(op.body):
+            for target in statement.targets if isinstance(statement, syntax.Assign) else ():
+                if target.id not in OP_COSTS and target.id not in read and nearest(target.id, OP_COSTS):
+                    self._missing(f"an op has no cost `{target.id}`", target.id, target.span, OP_COSTS)
 
     def _parameters(self, parameters: Iterable[syntax.Parameter], defaults: bool) -> None:
         seen: dict[str, syntax.Parameter] = {}
@@ -184,9 +192,8 @@ class _Resolver:
 
     # --- bodies
 
-    def _scope(self, body: syntax.Body, parameters: Iterable[str], owner: str) -> set[str]:
-        """Every name that a body may know, checking what it declares and assigns."""
-        parameters = list(parameters)
+    def _scope(self, body: syntax.Body, parameters: Mapping[str, Span], owner: str, inside: bool = False) -> set[str]:
+        """Every name that a body may know, checking what it declares and assigns; `inside` another body."""
         declared: dict[str, Span] = {}
         for statement in statements(body):
             nodes: Iterable[syntax.Weight | syntax.State] = ()
@@ -195,14 +202,9 @@ class _Resolver:
             elif isinstance(statement, syntax.States):
                 nodes = statement.states
             for node in nodes:
-                if node.name in declared and not self._in_other_arm(body, node.name):
-                    self._twice(f"`{node.name}`", node.name_span, declared[node.name])
-                elif node.name in parameters:
-                    self.report.add(
-                        Diagnostic("duplicate", f"`{node.name}` is also a parameter of `{owner}`", node.name_span)
-                    )
+                self._declared_once(node, body, declared, parameters, owner)
                 declared[node.name] = node.name_span
-        assigned: set[str] = set()
+        assigned: dict[str, int] = {}
         for statement in statements(body):
             if isinstance(statement, syntax.Assign):
                 for target in statement.targets:
@@ -215,8 +217,33 @@ class _Resolver:
                                 "assign", f"`{target.id}` is {what} and cannot be assigned", target.span, others=others
                             )
                         )
-                    assigned.add(target.id)
+                    assigned.setdefault(target.id, statement.span.end)
+        self.assigned = {**assigned, **self.assigned} if inside else assigned
+        for name in (*parameters, *declared, *self.program.weights):
+            self.assigned.pop(name, None)
         return {*self.dims, *self.program.weights, *parameters, *declared, *assigned}
+
+    def _declared_once(
+        self,
+        node: syntax.Weight | syntax.State,
+        body: syntax.Body,
+        declared: Mapping[str, Span],
+        parameters: Mapping[str, Span],
+        owner: str,
+    ) -> None:
+        """A weight or state has a name that its body, its parameters and the dims have not."""
+        name, span = node.name, node.name_span
+        if name in declared:
+            if not self._in_other_arm(body, name):
+                self._twice(f"`{name}`", span, declared[name])
+        elif name in parameters:
+            others = (Label(parameters[name], "this parameter"),)
+            self.report.add(Diagnostic("duplicate", f"`{name}` is also a parameter of `{owner}`", span, others=others))
+        elif name in self.program.dims:
+            self._twice(f"`{name}`", span, self.program.dims[name].name_span)
+        elif name in WORKLOAD:
+            what = "a state" if isinstance(node, syntax.State) else "a weight"
+            self.report.add(Diagnostic("duplicate", f"`{name}` is a dim of every spec and cannot name {what}", span))
 
     def _in_other_arm(self, body: syntax.Body, name: str) -> bool:
         """Whether a name is declared in both arms of an `if`, which is one declaration an arm."""
@@ -227,7 +254,7 @@ class _Resolver:
                     return True
         return False
 
-    def _fixed(self, name: str, parameters: Iterable[str]) -> Span | None:
+    def _fixed(self, name: str, parameters: Mapping[str, Span]) -> Span | None:
         if name in parameters:
             return None
         if name in self.program.dims:
@@ -308,7 +335,7 @@ class _Resolver:
         if not is_route or (isinstance(statement, syntax.Return) and len(statement.values) > 1):
             self._misplaced(statement.body.span, "only `route` takes a body, as the whole right side")
             return
-        inside = known | self._scope(statement.body, (), what)
+        inside = known | self._scope(statement.body, {}, what, inside=True)
         self._body(statement.body, inside, "route", top=False)
         self._returns(statement.body, "the body of `route`", statement.body.span, needed=True)
 
@@ -334,7 +361,6 @@ class _Resolver:
                 case syntax.Text() | syntax.Truth() | syntax.ListOf() | syntax.Attribute():
                     self._misplaced(node.span, "a dim is computed from numbers and dims")
                 case syntax.Quantity():
-                    self._unit(node)
                     self._misplaced(node.unit_span, "a dim has no unit")
                 case _:
                     pass
@@ -347,9 +373,8 @@ class _Resolver:
         least, most = SCALAR_FUNCTIONS[call.function]
         count = len(call.arguments)
         if count < least or (most is not None and count > most):
-            self.report.add(
-                Diagnostic("arguments", f"`{call.function}` takes {most or least} argument, not {count}", call.span)
-            )
+            wanted = "1 argument" if most else "1 argument or more"
+            self.report.add(Diagnostic("arguments", f"`{call.function}` takes {wanted}, not {count}", call.span))
         for argument in call.arguments:
             if argument.name is not None:
                 self._misplaced(argument.span, f"`{call.function}` takes no named argument")
@@ -363,15 +388,9 @@ class _Resolver:
                     if axis:
                         self._unknown_dim(expression.id, expression.span)
                     else:
-                        near = nearest(expression.id, known)
-                        self.report.add(
-                            Diagnostic(
-                                "unknown-name",
-                                f"there is no variable, weight or dim `{expression.id}`",
-                                expression.span,
-                                help=self._near_dim(near),
-                            )
-                        )
+                        start = expression.span.start
+                        there = {name for name in known if self.assigned.get(name, -1) <= start}
+                        self._unknown("variable, weight or dim", expression.id, expression.span, there)
             case syntax.Attribute(parts=parts):
                 if len(parts) != 2 or parts[1] != "T":
                     self._misplaced(expression.span, "behind a weight's dot stands `T`: its two sides swapped")
@@ -380,7 +399,6 @@ class _Resolver:
             case syntax.Call():
                 self._call(expression, in_op)
             case syntax.Quantity():
-                self._unit(expression)
                 self._misplaced(expression.unit_span, "a number of the model has no unit")
             case _:
                 pass
@@ -417,74 +435,47 @@ class _Resolver:
 
     def _unknown_call(self, call: syntax.Call) -> None:
         named = {n for n in OPERATIONS if n.isidentifier()}
-        near = nearest(call.function, {*named, *self.program.blocks, *self.program.ops, *SCALAR_FUNCTIONS})
-        help = ""
-        if near in self.program.blocks:
-            help = f"`{near}` is near, a block (line {self.program.blocks[near].span.line})"
-        elif near in self.program.ops:
-            help = f"`{near}` is near, an op (line {self.program.ops[near].span.line})"
-        elif near in OPERATIONS:
-            help = f"`{near}` is near, an operation: {summary(near)}"
-        elif near:
-            help = f"`{near}` is near, a function of dims"
-        self.report.add(
-            Diagnostic(
-                "unknown-name", f"there is no operation or block `{call.function}`", call.function_span, help=help
-            )
-        )
+        known = {*named, *self.program.blocks, *self.program.ops, *SCALAR_FUNCTIONS}
+        self._unknown("operation or block", call.function, call.function_span, known)
 
     def _fits(self, call: syntax.Call, parameters: list[Parameter], declared: Span | None) -> None:
         """Every argument has its parameter, and every parameter that needs one its argument."""
         names = [p.name for p in parameters]
-        others = (Label(declared, f"takes {_signature(parameters)}"),) if declared is not None else ()
-        given: set[str] = set()
-        facts = (f"`{call.function}` takes {_signature(parameters)}",)
+        known = set(names)
+        takes = _signature(parameters)
+        others = (Label(declared, f"takes {takes}"),) if declared is not None else ()
+        facts = (f"`{call.function}` takes {takes}",) if declared is None else ()
+
+        def wrong(message: str, span: Span, *also: Label, help: str = "") -> None:
+            self.report.add(Diagnostic("arguments", message, span, others=also or others, facts=facts, help=help))
+
+        given: dict[str, Span] = {}
+        by_name = False
         for i, argument in enumerate(call.arguments):
-            if argument.name is None:
-                if any(a.name is not None for a in call.arguments[:i]):
-                    self._misplaced(argument.span, "an argument by place cannot stand behind one by name")
-                elif i >= len(names):
-                    self.report.add(
-                        Diagnostic(
-                            "arguments",
-                            f"`{call.function}` takes {len(names)} argument{'s' if len(names) != 1 else ''},"
-                            f" and this is number {i + 1}",
-                            argument.span,
-                            others=others,
-                            facts=() if others else facts,
-                        )
-                    )
+            name = argument.name
+            if name is None:
+                if by_name:
+                    wrong("an argument by place cannot stand behind one by name", argument.span)
                     return
-                else:
-                    given.add(names[i])
-            elif argument.name not in names:
-                near = nearest(argument.name, names)
-                self.report.add(
-                    Diagnostic(
-                        "arguments",
-                        f"`{call.function}` has no parameter `{argument.name}`",
-                        argument.span,
-                        others=others,
-                        facts=() if others else facts,
-                        help=f"`{near}` is near" if near else "",
-                    )
-                )
+                if i >= len(names):
+                    plural = "s" if len(names) != 1 else ""
+                    count = f"{len(names)} argument{plural}"
+                    wrong(f"`{call.function}` takes {count}, and this is number {i + 1}", argument.span)
+                    return
+                given[names[i]] = argument.span
+                continue
+            by_name = True
+            span = argument.span.source.span(argument.span.start, argument.span.start + len(name))
+            if name not in known:
+                wrong(f"`{call.function}` has no parameter `{name}`", span, help=near_help(name, names))
                 return
-            elif argument.name in given:
-                self._misplaced(argument.span, f"`{argument.name}` is given twice")
-            else:
-                given.add(argument.name)
+            if name in given:
+                wrong(f"`{name}` is given twice", span, Label(given[name], "first here"))
+                return
+            given[name] = argument.span
         missing = [p.name for p in parameters if p.required and p.name not in given]
         if missing:
-            self.report.add(
-                Diagnostic(
-                    "arguments",
-                    f"`{call.function}` is called without {listed(missing)}",
-                    call.span,
-                    others=others,
-                    facts=() if others else facts,
-                )
-            )
+            wrong(f"`{call.function}` is called without {listed(missing)}", call.span)
 
     # --- conditions
 
@@ -505,11 +496,17 @@ class _Resolver:
                     self._unknown("quantity", node.function, node.function_span, QUANTITIES)
                     return
                 allowed = {*CONDITION_ARGUMENTS, *self.dims}
+                given: dict[str, Span] = {}
                 for argument in node.arguments:
                     if argument.name is None:
                         self._misplaced(argument.span, "a quantity's arguments have names: flops(batch_size=1)")
-                    elif argument.name not in allowed:
-                        self._unknown("argument or dim", argument.name, argument.span, allowed)
+                        continue
+                    span = argument.span.source.span(argument.span.start, argument.span.start + len(argument.name))
+                    if argument.name not in allowed:
+                        self._unknown("argument or dim", argument.name, span, allowed)
+                    elif argument.name in given:
+                        self._twice(f"`{argument.name}`", span, given[argument.name], verb="given")
+                    given[argument.name] = span
             case syntax.Attribute(parts=("dim", name)):
                 if name not in self.dims:
                     self._unknown_dim(name, node.span)
@@ -530,36 +527,42 @@ class _Resolver:
         self.report.add(Diagnostic("syntax", message, span, facts=facts))
 
     def _unknown_dim(self, name: str, span: Span) -> None:
-        if name in self.program.suspects:
-            return
-        self.report.add(
-            Diagnostic("unknown-name", f"there is no dim `{name}`", span, help=self._near_dim(nearest(name, self.dims)))
-        )
-
-    def _near_dim(self, near: str | None) -> str:
-        if near is None:
-            return ""
-        dim = self.program.dims.get(near)
-        if dim is None:
-            return f"`{near}` is near"
-        value = f" of {dim.value.text}" if isinstance(dim.value, syntax.Number) else ""
-        return f"`{near}` is near, a dim{value} (line {dim.span.line})"
+        self._unknown("dim", name, span, self.dims)
 
     def _unknown(
         self, what: str, name: str, span: Span | None, candidates: Iterable[str], facts: tuple[str, ...] = ()
     ) -> None:
-        if name in self.program.suspects:
-            return
+        self._missing(f"there is no {what} `{name}`", name, span, candidates, facts)
+
+    def _missing(
+        self, message: str, name: str, span: Span | None, candidates: Iterable[str], facts: tuple[str, ...] = ()
+    ) -> None:
+        """Report a name that nothing has; not one from a part, or perhaps from a file, that could not be read."""
         near = nearest(name, candidates)
-        self.report.add(
-            Diagnostic(
-                "unknown-name",
-                f"there is no {what} `{name}`",
-                span,
-                facts=() if near else facts,
-                help=f"`{near}` is near" if near else "",
-            )
-        )
+        if name in self.program.suspects or (self.program.unread and near is None):
+            return
+        help = self._offer(near) if near is not None else ""
+        self.report.add(Diagnostic("unknown-name", message, span, facts=() if near else facts, help=help))
+
+    def _offer(self, near: str) -> str:
+        """What a name that is offered stands for."""
+        program = self.program
+        dim = program.dims.get(near)
+        if dim is not None:
+            value = f" of {dim.value.text}" if isinstance(dim.value, syntax.Number) else ""
+            return f"`{near}` is near, a dim{value} ({_line(dim.span, program)})"
+        for what, table in (("a block", program.blocks), ("an op", program.ops), ("a weight", program.weights)):
+            if near in table:
+                return f"`{near}` is near, {what} ({_line(table[near].span, program)})"
+        if near in OPERATIONS:
+            what = re.sub(r"vector_flops = (\d+) an element.*", r"\1 vector FLOPs an element", summary(near))
+            return f"`{near}` is near, an operation: {what}"
+        return f"`{near}` is near"
+
+
+def _line(span: Span, program: Program) -> str:
+    """Where something is declared, in words."""
+    return f"line {span.line}" if span.source is program.source else f"{span.source.name}, line {span.line}"
 
 
 def summary(keyword: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 
@@ -86,7 +86,8 @@ class Diagnostic:
     """One thing that is wrong: facts and places; `render.diagnostics` makes prose of it.
 
     `code` is stable. `message` alone is enough for someone who knows the file. `facts` are what is known that helps,
-    `help` is a thing to do and is given only where it would very likely be right.
+    `help` is a thing to do and is given only where it would very likely be right. `again` are further places of which
+    the very same holds.
     """
 
     code: str
@@ -97,6 +98,7 @@ class Diagnostic:
     facts: tuple[str, ...] = ()
     help: str = ""
     severity: str = "error"
+    again: tuple[Span, ...] = ()
 
 
 class SpecError(Exception):
@@ -112,14 +114,16 @@ class SpecError(Exception):
 
 
 MOST_ERRORS = 20
+MOST_PLACES = 1_000
 
 
 @dataclass
 class Report:
-    """Collects independent diagnostics; the same thing at the same place is said once."""
+    """Collects independent diagnostics; the same thing at the same place, or in the same words, is said once."""
 
     diagnostics: list[Diagnostic] = field(default_factory=list)
     _seen: set[tuple[object, ...]] = field(default_factory=set)
+    _alike: dict[tuple[object, ...], int] = field(default_factory=dict)
 
     def add(self, diagnostic: Diagnostic) -> None:
         span = diagnostic.span
@@ -127,19 +131,43 @@ class Report:
         if key in self._seen:
             return
         self._seen.add(key)
+        if len(self._seen) > MOST_PLACES:
+            raise SpecError(in_order(self.diagnostics), unchecked=f"stopped after {MOST_PLACES:,} places")
+        if span is not None:
+            alike = (id(span.source), replace(diagnostic, span=None))
+            if alike in self._alike:
+                at = self._alike[alike]
+                first = self.diagnostics[at]
+                assert first.span is not None
+                places = sorted((first.span, *first.again, span), key=lambda place: place.start)
+                self.diagnostics[at] = replace(first, span=places[0], again=tuple(places[1:]))
+                return
+            self._alike[alike] = len(self.diagnostics)
         self.diagnostics.append(diagnostic)
-        if len(self.errors) >= MOST_ERRORS:
-            raise SpecError(self.diagnostics, unchecked=f"stopped after {MOST_ERRORS} errors")
+        if sum(d.severity == "error" for d in self.diagnostics) >= MOST_ERRORS:
+            raise SpecError(in_order(self.diagnostics), unchecked=f"stopped after {MOST_ERRORS} errors")
 
     @property
     def errors(self) -> list[Diagnostic]:
-        return [d for d in self.diagnostics if d.severity == "error"]
-
-    @property
-    def warnings(self) -> list[Diagnostic]:
-        return [d for d in self.diagnostics if d.severity == "warning"]
+        """The errors in the order of their places."""
+        return in_order(d for d in self.diagnostics if d.severity == "error")
 
     def raise_errors(self, unchecked: str = "") -> None:
         """Raise `SpecError` if an error was added."""
         if self.errors:
-            raise SpecError(self.diagnostics, unchecked)
+            raise SpecError(in_order(self.diagnostics), unchecked)
+
+
+def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """By place: file by file as they first come up, from top to bottom; those without a place last."""
+    diagnostics = list(diagnostics)
+    files: dict[int, int] = {}
+    for diagnostic in diagnostics:
+        if diagnostic.span is not None:
+            files.setdefault(id(diagnostic.span.source), len(files))
+
+    def place(diagnostic: Diagnostic) -> tuple[int, int]:
+        span = diagnostic.span
+        return (len(files), 0) if span is None else (files[id(span.source)], span.start)
+
+    return sorted(diagnostics, key=place)

@@ -516,7 +516,7 @@ def test_a_block_is_a_function() -> None:
     assert codes(top + "graph forward(x[batch_size, d]) { return twice(x) }") == {"arguments"}
     assert codes(top + "graph forward(x[batch_size, d]) { return twice(x, x, 2, none, true, x) }") == {"arguments"}
     assert codes(top + "graph forward(x[batch_size, d]) { return twice(x, x, width=2) }") == {"arguments"}
-    assert codes(top + "graph forward(x[batch_size, d]) { return twice(x, x=x, y=x) }") == {"syntax"}
+    assert codes(top + "graph forward(x[batch_size, d]) { return twice(x, x=x, y=x) }") == {"arguments"}
 
 
 def test_a_default_is_read_outside_the_block() -> None:

@@ -364,7 +364,7 @@ def test_an_if_opens_no_scope() -> None:
     both = "if d == 4 { y = relu(x) weight w[d] } else { y = exp(x) weight w[1, d] }\nreturn y + w"
     assert forward(both, top="dim d = 4").cost().params == 4
     assert forward(both, top="dim d = 5").check().errors == ()
-    with refused("`y` is not known here: only the arm of `if` that is not taken"):
+    with refused("`y` is not known here: only the arm that the `if` of line"):
         _ = forward("if d == 5 { y = relu(x) }\nreturn relu(y)", top="dim d = 4").cost().flops
 
 

@@ -14,15 +14,16 @@ from costmodel.dtypes import DTYPE_NAMES, DType, dtype
 from costmodel.elaborate.dataflow import Carried, Node
 from costmodel.elaborate.environment import Environment, PhaseSettings, where
 from costmodel.elaborate.values import BROKEN, Value, fresh, kind_of, place
-from costmodel.names import nearest
+from costmodel.names import listed, near_help
 from costmodel.ops import Mismatch, Operation
 from costmodel.ops.custom import Materialise
 from costmodel.program import Program
 from costmodel.source import Diagnostic, Label, Report, Span, SpecError
-from costmodel.symbols import ONE, ZERO, is_number, is_zero
+from costmodel.symbols import ONE, ZERO, is_number, is_zero, terms_estimate, workload
 from costmodel.tensors import Kind, Region, Shape, Storage, Tensor, View
 
 MOST_FRAMES = 2_000
+MOST_AXIS_TERMS = 500
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Builder:
         self.env, self.shapes, self.settings = decided, shapes, settings
         self.nodes: list[Node] = []
         self.storages: dict[tuple[object, ...], Storage] = {}
+        self.called_first: dict[tuple[object, ...], Span] = {}
         self.declared: list[tuple[Tensor, Region, Span]] = []
         self.used: set[Storage] = set()
         self.carried: list[Carried] = []
@@ -75,10 +77,11 @@ class Builder:
         return found
 
     def axis_fault(self, axis: Expr) -> str | None:
+        """Why an expression is no axis, in words behind `is`."""
         value = self.shapes.value(axis)
-        if is_number(value) and (not value.is_Integer or value < 1):
-            return str(value)
-        return None
+        if is_number(value):
+            return None if value.is_Integer and value >= 1 else text(value)
+        return f"a sum of more than {MOST_AXIS_TERMS} terms" if terms_estimate(value) > MOST_AXIS_TERMS else None
 
     @contextmanager
     def deeper(self, span: Span) -> Iterator[None]:
@@ -109,11 +112,15 @@ class Builder:
         if known is not None:
             if len(known.shape) == len(shape) and all(map(self.agree, known.shape, shape)):
                 return known
+            shapes = [f"{self.shape_text(s)}" for s in (known.shape, shape)]
+            if len(set(shapes)) == 1:
+                shapes = [self._figures(s) for s in (known.shape, shape)]
+            calls = [c for c in (self.called_first.get(key), self._call()) if c is not None]
             self.error(
                 "shared",
-                f"`{name}` of a shared block exists once, and is wanted as {self.shape_text(shape)}"
-                f" and as {self.shape_text(known.shape)}",
+                f"`{name}` of a shared block exists once, and is wanted as {shapes[0]} and as {shapes[1]}",
                 span,
+                others=tuple(Label(call, f"as {wanted}") for call, wanted in zip(calls, shapes, strict=False)),
             )
             return None
         owner = self.owner
@@ -133,7 +140,13 @@ class Builder:
             key=key,
         )
         self.storages[key] = storage
+        if (call := self._call()) is not None:
+            self.called_first[key] = call
         return storage
+
+    def _call(self) -> Span | None:
+        """The call of the block that is being expanded."""
+        return next((r.span for r in reversed(self.region.path) if r.kind == "block"), None)
 
     def kept(
         self,
@@ -202,7 +215,8 @@ class Builder:
             for axis in tensor.shape:
                 fault = self.axis_fault(axis)
                 if fault:
-                    self.error("axis", f"`{kind.keyword}` gives an axis of {fault}", span, facts=self.values_in(axis))
+                    message = f"an axis of what `{kind.keyword}` gives is {fault}"
+                    self.error("axis", message, span, facts=self.values_in(axis))
                     return BROKEN
         if not operation.is_view:
             self.used |= {tensor.storage for _, tensor in operation.operands}
@@ -246,21 +260,15 @@ class Builder:
             for v in value:
                 fault = self.axis_fault(v)
                 if fault:
-                    self.error(
-                        "axis",
-                        f"an axis of {fault}: a whole number, 1 or more, is needed",
-                        span,
-                        facts=self.values_in(v),
-                    )
+                    self.error(*fault_of_axis(fault, span), span, facts=self.values_in(v))
                     return BROKEN
             return value
         if wanted == "dtype" and isinstance(value, str):
             found = dtype(value)
             if found is None:
-                near = nearest(value, DTYPE_NAMES)
-                self.error(
-                    "unknown-name", f"there is no dtype `{value}`", span, help=f"`{near}` is near" if near else ""
-                )
+                near = near_help(value, DTYPE_NAMES)
+                facts = () if near else (f"dtypes are {listed(DTYPE_NAMES)}, or `N bits`",)
+                self.error("unknown-name", f"there is no dtype `{value}`", span, facts=facts, help=near)
                 return BROKEN
             return found
         needs = {
@@ -273,20 +281,30 @@ class Builder:
             "dims": "a list of axes: [n, …]",
             "dtype": 'a dtype as a string: "fp8"',
         }[wanted]
-        self.error("type", f"`{kind.keyword}` needs {needs} as `{name}`, and this is {kind_of(value)}", span)
+        given = kind_of(value)
+        if wanted == "dims" and isinstance(value, tuple):
+            wrong = next((v for v in value if not isinstance(v, Expr)), None)
+            given = "an empty list" if not value else f"a list with {kind_of(wrong)} in it"
+        self.error("type", f"`{kind.keyword}` needs {needs} as `{name}`, and this is {given}", span)
         return BROKEN
 
     def figure(self, axis: Expr) -> str:
-        return text(self.shapes.value(axis), self.order)
+        """An axis as a bare figure."""
+        return text(axis if axis.free_symbols <= workload else self.shapes.value(axis), self.order)
 
     def shown(self, axis: Expr) -> str:
+        """An axis with its figure: `hidden_size, 4,096`."""
         value = self.shapes.value(axis)
-        if axis == value:
+        # that a prefill has as many new tokens as the context is no news
+        if axis == value or axis.free_symbols <= workload:
             return text(axis, self.order)
-        return f"{text(axis, self.order)}, {text(value, self.order)}"
+        return f"{text(axis, self.order)}, {self.figure(axis)}"
 
     def shape_text(self, shape: Shape) -> str:
         return "[" + ", ".join(text(axis, self.order) for axis in shape) + "]"
+
+    def _figures(self, shape: Shape) -> str:
+        return "[" + ", ".join(map(self.figure, shape)) + "]"
 
     def values_in(self, expr: Expr) -> tuple[str, ...]:
         """The dims of an expression with their values and the lines where these stand."""
@@ -317,15 +335,43 @@ class Builder:
                 others.append(Label(place, said))
         facts = list(fault.facts)
         if fault.code == "shape":
-            facts += [
-                f"{name}: `{one_line(spans[name].text)}` {self._tensor(operands[name])}"
-                for name, _ in fault.places
-                if name in operands and name in spans
-            ]
-        called = self._callers()
+            facts += self._both_sides([name for name, _ in fault.places], operands, spans)
+        called = self._callers(main)
         if called:
             facts.append(called)
-        self.report.add(Diagnostic(fault.code, fault.message, main, label, tuple(others), tuple(facts)))
+        help = self._odd_one_out([operands[name] for name, _ in fault.places if name in operands])
+        self.report.add(Diagnostic(fault.code, fault.message, main, label, tuple(others), tuple(facts), help))
+
+    def _both_sides(
+        self, names: Sequence[str], operands: Mapping[str, Tensor], spans: Mapping[str, Span]
+    ) -> Iterator[str]:
+        """Each argument with its shape, one under the other."""
+        names = [name for name in names if name in operands and name in spans]
+        said = {name: f"`{one_line(spans[name].text)}`" for name in names}
+        width, wide = max(map(len, names), default=0) + 1, max(map(len, said.values()), default=0)
+        for name in names:
+            yield f"{name + ':':<{width}} {said[name]:<{wide}} {self._tensor(operands[name])}"
+
+    def _odd_one_out(self, tensors: Sequence[Tensor]) -> str:
+        """Of the weights declared beside one that does not fit, those that have the other side's size."""
+        weight = next((t for t in tensors if t.inputs is not None), None)
+        other = next((t for t in tensors if t is not weight), None)
+        if weight is None or other is None or len(tensors) != 2:
+            return ""
+        assert weight.inputs is not None
+        ins = weight.shape[: weight.inputs]
+        pairs = list(zip(other.shape[len(other.shape) - len(ins) :], ins, strict=False))
+        differing = next(((have, want) for have, want in pairs if not self.agree(have, want)), None)
+        if differing is None:
+            return ""
+        have, want = differing
+        beside = [t for t, region, _ in self.declared if region is self.region]
+        with_have = [t for t in beside if any(self.agree(axis, have) for axis in t.shape)]
+        with_want = [t for t in beside if any(self.agree(axis, want) for axis in t.shape)]
+        if len(with_have) < 2 or [t.name for t in with_want] != [weight.name]:
+            return ""
+        names = listed(t.name for t in with_have)
+        return f"{names} have {text(have, self.order)}; only `{weight.name}` has {text(want, self.order)}"
 
     def _tensor(self, tensor: Tensor) -> str:
         if tensor.inputs is None:
@@ -333,11 +379,14 @@ class Builder:
         names = [text(axis, self.order) for axis in tensor.shape]
         return f"[{', '.join(names[: tensor.inputs])} -> {', '.join(names[tensor.inputs :])}]"
 
-    def _callers(self) -> str:
+    def _callers(self, place: Span) -> str:
+        """In which block something happened, and where that was called."""
         block = next((r for r in reversed(self.region.path) if r.kind == "block"), None)
         if block is None or block.span is None:
             return ""
-        return f"in `{block.name}`, called at line {block.span.line}"
+        called = block.span
+        where = f"line {called.line}" if called.source is place.source else f"{called.source.name}:{called.line}"
+        return f"in `{block.name}`, called at {where}"
 
     def error(
         self,
@@ -369,6 +418,9 @@ class Shaping:
 
     def shown(self, expr: Expr) -> str:
         return self.builder.shown(expr)
+
+    def figure(self, expr: Expr) -> str:
+        return self.builder.figure(expr)
 
     def activation(self, shape: Shape) -> Tensor:
         return fresh(shape)
@@ -404,6 +456,16 @@ def _but(shape: Shape, position: int) -> Shape:
     return shape[:position] + shape[position + 1 :]
 
 
+def fault_of_axis(fault: str, span: Span) -> tuple[str, str]:
+    """The code and the message for an expression that is no axis."""
+    what = one_line(span.text)
+    if fault.startswith("a sum"):
+        return "limit", f"the axis `{what}` is {fault}"
+    said = f"the axis `{what}` is {fault}" if what != fault else f"an axis of {fault}"
+    return "axis", f"{said}: a whole number, 1 or more, is needed"
+
+
 def one_line(source: str) -> str:
+    """A stretch of a spec for a message: on one line, and short."""
     folded = " ".join(source.split())
     return folded if len(folded) <= 40 else folded[:39] + "…"

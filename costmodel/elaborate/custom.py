@@ -7,6 +7,7 @@ from dataclasses import replace
 from sympy import Expr
 
 from costmodel import syntax
+from costmodel.algebra import text
 from costmodel.elaborate.evaluate import Evaluator
 from costmodel.elaborate.values import BROKEN, Bound, Scope, Value, fresh, kind_of, place
 from costmodel.ops.custom import Custom
@@ -64,7 +65,7 @@ class CustomEvaluator(Evaluator):
                 costs[name] = value
                 figure = self.env.value(value)
                 if is_number(figure) and figure < 0:
-                    self.error("negative", f"op `{op.name}` has {name} of {figure}", call.span)
+                    self.error("negative", f"op `{op.name}` has {name} of {text(figure)}", call.span)
                     return BROKEN
         operation = Custom(
             name=op.name,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import networkx as nx
@@ -24,13 +24,19 @@ from costmodel.symbols import (
     TooManyTerms,
     expanded,
     is_number,
+    new_tokens,
     put_in,
     rational,
     role_bytes,
     seq_len,
+    sign,
     symbol,
+    terms_estimate,
 )
 from costmodel.walk import walk
+
+MOST_TERMS = 5_000
+_FEW_TERMS = 100
 
 
 @dataclass(frozen=True)
@@ -91,13 +97,14 @@ def environment(
     settings = settings or {}
     for name, value in settings.items():
         given[name] = value
-    order = _in_order(program, given)
-    values: dict[Symbol, Expr] = {}
     report = Report()
+    order = _in_order(program, given, report)
+    values: dict[Symbol, Expr] = {}
 
     def lookup(node: syntax.Name) -> Expr:
         return values.get(symbol(node.id), symbol(node.id))
 
+    terms = 0
     for name in order:
         node = given[name]
         if node is None:
@@ -106,15 +113,49 @@ def environment(
             values[symbol(name)] = node
             continue
         try:
-            value = bounded(expanded(scalar(node, lookup)), node, f"`{name}`")
+            raw = scalar(node, lookup)
+            size = terms_estimate(raw)
+            terms += size if size > _FEW_TERMS else 0
+            if terms > MOST_TERMS:
+                raise TooManyTerms
+            value = bounded(expanded(raw), node, f"`{name}`")
             values[symbol(name)] = _whole(name, value, node, given, values)
         except SpecError as error:
             for diagnostic in error.diagnostics:
+                if diagnostic.code == "division":
+                    diagnostic = replace(diagnostic, facts=_parts(node, given, values))
                 report.add(diagnostic)
         except TooManyTerms:
-            report.add(Diagnostic("limit", f"`{name}` grows to too many terms", node.span))
+            report.add(Diagnostic("limit", f"`{name}` grows to a sum of too many terms", node.span))
+    _check_tokens(given, values, settings, report)
     report.raise_errors()
     return Environment(program, values, given, _dtypes(program, choice), choice.free)
+
+
+def _check_tokens(
+    given: Mapping[str, syntax.Expression | Expr | None],
+    values: Mapping[Symbol, Expr],
+    settings: Mapping[str, syntax.Expression | Expr],
+    report: Report,
+) -> None:
+    """The new tokens that a phase sets are part of the context."""
+    node = next((settings[name] for name in ("new_tokens", "seq_len") if name in settings), None)
+    if (
+        node is None
+        or isinstance(node, Expr)
+        or any(given[n] is not None and symbol(n) not in values for n in WORKLOAD)
+    ):
+        return
+    new, context = (values.get(s, s) for s in (new_tokens, seq_len))
+    if sign(new - context) == 1:
+        report.add(
+            Diagnostic(
+                "argument",
+                f"{text(new)} new tokens do not fit in a context of {text(context)}",
+                node.span,
+                facts=("seq_len counts the new tokens too",),
+            )
+        )
 
 
 def _given(program: Program, choice: Choice) -> dict[str, syntax.Expression | None]:
@@ -130,7 +171,7 @@ def _given(program: Program, choice: Choice) -> dict[str, syntax.Expression | No
     return given
 
 
-def _in_order(program: Program, given: Mapping[str, syntax.Expression | Expr | None]) -> list[str]:
+def _in_order(program: Program, given: Mapping[str, syntax.Expression | Expr | None], report: Report) -> list[str]:
     """The dims, each behind those that it is computed from.
 
     Raises:
@@ -149,21 +190,11 @@ def _in_order(program: Program, given: Mapping[str, syntax.Expression | Expr | N
     try:
         order = list(nx.topological_sort(graph))
     except nx.NetworkXUnfeasible:
-        edges = nx.find_cycle(graph)
-        chain = " → ".join([*(f"`{b}`" for _, b in reversed(edges)), f"`{edges[-1][1]}`"])
-        message = (
-            f"`{edges[0][0]}` is computed from itself"
-            if len(edges) == 1
-            else f"dims are computed from each other in a circle: {chain}"
-        )
-        raise SpecError(
-            Diagnostic(
-                "cycle",
-                message,
-                places[edges[0][:2]],
-                others=tuple(Label(places[edge[:2]], f"`{edge[1]}` needs `{edge[0]}`") for edge in edges[1:6]),
-            )
-        ) from None
+        for circle in nx.strongly_connected_components(graph):
+            if len(circle) > 1 or graph.has_edge(*(*circle, *circle)):
+                report.add(_circle(nx.find_cycle(graph.subgraph(circle)), places))
+        report.raise_errors()
+        raise
     depth: dict[str, int] = {}
     for name in order:
         depth[name] = 1 + max((depth[other] for other in graph.predecessors(name)), default=0)
@@ -176,6 +207,25 @@ def _in_order(program: Program, given: Mapping[str, syntax.Expression | Expr | N
     return order
 
 
+def _circle(found: Sequence[tuple[str, str]], places: Mapping[tuple[str, str], Span]) -> Diagnostic:
+    """What is to be said of dims that are computed from each other; `found` pairs each with one that needs it."""
+    edges = sorted((edge[:2] for edge in found), key=lambda edge: places[edge].start)
+    first = edges[0]
+    by_need = {b: (a, b) for a, b in edges}
+    chain, name = [first], first[0]
+    while name != first[1]:
+        chain.append(by_need[name])
+        name = by_need[name][0]
+    names = " → ".join(f"`{name}`" for name in (*(b for _, b in chain), first[1]))
+    message = (
+        f"`{first[1]}` is computed from itself"
+        if len(chain) == 1
+        else f"dims are computed from each other in a circle: {names}"
+    )
+    others = tuple(Label(places[edge], f"`{edge[1]}` needs `{edge[0]}`") for edge in chain[1:6])
+    return Diagnostic("cycle", message, places[first], others=others)
+
+
 def _whole(
     name: str,
     value: Expr,
@@ -186,12 +236,7 @@ def _whole(
     """A dim's value: a whole number, 0 or more, or an expression that is left open."""
     if not is_number(value):
         return value
-    names = [part.id for part in walk(node) if isinstance(part, syntax.Name)]
-    facts = tuple(
-        f"{other} is {text(values[symbol(other)])}{where(given.get(other))}"
-        for other in dict.fromkeys(names)
-        if symbol(other) in values
-    )
+    facts = _parts(node, given, values)
     if not value.is_Integer:
         shown = node.span.text
         whole, rest = divmod(int(value.p), int(value.q))
@@ -205,8 +250,22 @@ def _whole(
             )
         )
     if value < 0:
-        raise SpecError(Diagnostic("negative", f"`{name}` is {value}: a dim is 0 or more", node.span, facts=facts))
+        raise SpecError(
+            Diagnostic("negative", f"`{name}` is {text(value)}: a dim is 0 or more", node.span, facts=facts)
+        )
+    if value == 0 and name in WORKLOAD:
+        raise SpecError(Diagnostic("argument", f"`{name}` is 0: it is 1 or more", node.span, facts=facts))
     return value
+
+
+def _parts(
+    node: syntax.Expression, given: Mapping[str, syntax.Expression | Expr | None], values: Mapping[Symbol, Expr]
+) -> tuple[str, ...]:
+    """The dims that an expression is made of, with their values."""
+    names = dict.fromkeys(part.id for part in walk(node) if isinstance(part, syntax.Name))
+    return tuple(
+        f"{name} is {text(values[symbol(name)])}{where(given.get(name))}" for name in names if symbol(name) in values
+    )
 
 
 def where(node: syntax.Expression | None) -> str:

@@ -8,7 +8,7 @@ from sympy import Add, Expr, Symbol
 
 from costmodel import syntax
 from costmodel.dtypes import DType
-from costmodel.elaborate.builder import Builder
+from costmodel.elaborate.builder import Builder, fault_of_axis
 from costmodel.elaborate.environment import Environment, PhaseSettings, type_of
 from costmodel.elaborate.values import BROKEN, Broken, Scope, Value, kind_of, place
 from costmodel.ops import OPERATIONS, Operation
@@ -159,12 +159,7 @@ class Evaluator(Builder):
                 continue
             fault = self.axis_fault(axis)
             if fault:
-                self.error(
-                    "axis",
-                    f"an axis of {fault}: a whole number, 1 or more, is needed",
-                    node.span,
-                    facts=self.values_in(axis),
-                )
+                self.error(*fault_of_axis(fault, node.span), node.span, facts=self.values_in(axis))
                 shape.append(None)
                 continue
             shape.append(axis)
@@ -300,7 +295,7 @@ class Evaluator(Builder):
                 values = tuple(self.eval(a.value, scope) for a in node.arguments)
                 if not all(isinstance(v, Expr) for v in values):
                     return self._no_number(values, [a.value for a in node.arguments])
-                return function(node, values) if values else BROKEN
+                return self._guarded(lambda: function(node, values, self.env.value)) if values else BROKEN
             if name in OPERATIONS:
                 return self._operation(OPERATIONS[name], node, scope, label)
             return self._measure(node, scope) if name in OP_FUNCTIONS and node.arguments else BROKEN

@@ -139,7 +139,8 @@ class _Expander(CustomEvaluator):
         value = self._right_side(statement.value, statement.body, scope, targets)
         if len(targets) == 1:
             if isinstance(value, tuple):
-                self.error("results", f"{len(value)} results for one name", targets[0].span)
+                others = (Label(statement.value.span, f"gives {len(value)}"),)
+                self.error("results", f"{len(value)} results for one name", targets[0].span, others=others)
                 value = BROKEN
             scope.values[targets[0].id] = value
             return
@@ -166,7 +167,9 @@ class _Expander(CustomEvaluator):
         return self.eval(node, scope)
 
     def _if(self, statement: syntax.If, scope: Scope) -> Value:
+        before, self.by_phase = self.by_phase, False
         taken = self.holds(statement.condition, scope)
+        by_phase, self.by_phase = self.by_phase, self.by_phase or before
         arms = (statement.then, statement.otherwise)
         if taken is None:
             there = [arm for arm in arms if arm is not None]
@@ -175,11 +178,11 @@ class _Expander(CustomEvaluator):
             return BROKEN if any(True for arm in there for _ in returns_in(arm)) else _NOTHING
         chosen, other = arms if taken else arms[::-1]
         if other is not None:
+            in_phase = f", in phase {self.phase.name}," if by_phase else ""
             for name in (*assigned_in(other), *declared_in(other)):
                 if name not in scope.values:
                     scope.lost[name] = (
-                        f"only the arm of `if` that is not taken assigns it (line {statement.span.line},"
-                        f" phase {self.phase.name})"
+                        f"only the arm that the `if` of line {statement.span.line} does not take{in_phase} assigns it"
                     )
         return self._body(chosen, scope) if chosen is not None else _NOTHING
 
@@ -191,10 +194,11 @@ class _Expander(CustomEvaluator):
         if count is BROKEN:
             count = ONE
         value = self.env.value(count)
+        shown = text(value, self.order)
         if is_number(value) and (value < 0 or not value.is_Integer):
             self.error(
                 "repeat",
-                f"a `repeat` of {value} turns: a whole number, 0 or more, is needed",
+                f"a `repeat` of {shown} turns: a whole number, 0 or more, is needed",
                 statement.count.span,
                 facts=self.values_in(count),
             )
@@ -209,7 +213,6 @@ class _Expander(CustomEvaluator):
                     before = outside[name] = self.materialise(before, statement.span)
                 storage = Storage(Kind.ACTIVATION, name, before.shape, "activations")
                 entering[name] = inner.values[name] = Tensor(before.shape, storage, name=name)
-        shown = text(value, self.order)
         region = Region(
             "repeat",
             f"repeat {statement.count.span.text}",
@@ -364,7 +367,8 @@ class _Expander(CustomEvaluator):
         count, top_k = self.env.value(experts), self.env.value(route.top_k)
         fault = self.axis_fault(experts)
         if fault:
-            self.error("axis", f"`route` among {fault} experts", spans.get("experts", call.span))
+            span = spans.get("experts", call.span)
+            self.error("axis", f"`route` among {fault} experts: a whole number, 1 or more, is needed", span)
             return None
         if is_number(top_k) and top_k <= 0:
             self.error("argument", f"`top_k` is {top_k}: it is more than 0", spans["top_k"])

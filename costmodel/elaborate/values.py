@@ -51,5 +51,5 @@ def kind_of(value: Value) -> str:
     if isinstance(value, str):
         return "a string"
     if isinstance(value, tuple):
-        return "a list"
+        return f"{len(value)} results" if value and all(isinstance(v, Tensor) for v in value) else "a list"
     return "a number"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sympy import Expr, Max, Min
 
-from costmodel.ops.base import Counting, Operation, Shaping, Tensor, fail, figure, parameter
+from costmodel.ops.base import Counting, Operation, Shaping, Tensor, fail, parameter
 from costmodel.symbols import ONE, ZERO, is_zero, product, put_in, rational, seq_len
 
 
@@ -56,7 +56,7 @@ class Attention(Operation, keyword="attention"):
             if not model.agree(x, y):
                 fail(
                     f"`attention` takes `{a}` and `{b}` of different {('batch', 'length', 'heads', 'head size')[i]}:"
-                    f" {figure(model, x)} and {figure(model, y)}",
+                    f" {model.figure(x)} and {model.figure(y)}",
                     (b, f"axis {j} is {model.shown(y)}"),
                     (a, f"axis {i} is {model.shown(x)}"),
                 )
@@ -64,7 +64,7 @@ class Attention(Operation, keyword="attention"):
         ratio = model.value(heads / groups)
         if ratio.is_number and not ratio.is_Integer:
             fail(
-                f"`attention` cannot share {figure(model, groups)} key heads among {figure(model, heads)} query heads:"
+                f"`attention` cannot share {model.figure(groups)} key heads among {model.figure(heads)} query heads:"
                 " the one must divide the other",
                 ("k", f"axis 2 is {model.shown(groups)}"),
                 ("q", f"axis 2 is {model.shown(heads)}"),

@@ -37,6 +37,9 @@ class Shaping(Protocol):
     def shown(self, expr: Expr) -> str:
         """An axis for a message: `hidden_size, 4,096`."""
 
+    def figure(self, expr: Expr) -> str:
+        """An axis as a bare figure for the first line of a message: `4,096`."""
+
     def activation(self, shape: Shape) -> Tensor:
         """A new tensor that lives within the pass."""
 
@@ -170,17 +173,11 @@ def broadcast(model: Shaping, first: tuple[str, Shape], second: tuple[str, Shape
         else:
             axis_a, axis_b = i - longest + len(a), i - longest + len(b)
             fail(
-                f"`{keyword}` takes axes of different size: {figure(model, x)} and {figure(model, y)}",
+                f"`{keyword}` takes axes of different size: {model.figure(x)} and {model.figure(y)}",
                 (name_a, f"axis {axis_a} is {model.shown(x)}"),
                 (name_b, f"axis {axis_b} is {model.shown(y)}"),
             )
     return tuple(shape)
-
-
-def figure(model: Shaping, axis: Expr) -> str:
-    """An axis as a bare figure for the first line of a message."""
-    value = model.value(axis)
-    return f"{int(value):,}" if value.is_Integer else str(value)
 
 
 __all__ = [
@@ -197,6 +194,5 @@ __all__ = [
     "View",
     "broadcast",
     "fail",
-    "figure",
     "parameter",
 ]

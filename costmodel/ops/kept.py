@@ -5,7 +5,7 @@ from __future__ import annotations
 from sympy import Expr, Min
 
 from costmodel.dtypes import DType
-from costmodel.ops.base import Kind, Operation, Shaping, Tensor, fail, figure, parameter
+from costmodel.ops.base import Kind, Operation, Shaping, Tensor, fail, parameter
 from costmodel.symbols import new_tokens, seq_len
 
 
@@ -72,8 +72,8 @@ class Update(Operation, keyword="update"):
         if len(other) > 1:
             i = other[0]
             fail(
-                f"`update` writes axes of another size than the state's: {figure(model, new[i])}"
-                f" and {figure(model, kept[i])}",
+                f"`update` writes axes of another size than the state's: {model.figure(new[i])}"
+                f" and {model.figure(kept[i])}",
                 ("x", f"axis {i} is {model.shown(new[i])}"),
                 ("state", f"axis {i} is {model.shown(kept[i])}"),
             )

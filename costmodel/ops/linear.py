@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sympy import Expr
 
-from costmodel.ops.base import Counting, Kind, Operation, Shaping, Tensor, fail, figure, parameter
+from costmodel.ops.base import Counting, Kind, Operation, Shaping, Tensor, fail, parameter
 from costmodel.symbols import ONE, product, rational
 
 
@@ -45,8 +45,8 @@ class Matmul(Operation, keyword="matmul"):
         for i, axis in enumerate(ins):
             if not model.agree(x.shape[offset + i], axis):
                 fail(
-                    f"`matmul` contracts axes of different size: {figure(model, x.shape[offset + i])}"
-                    f" and {figure(model, axis)}",
+                    f"`matmul` contracts axes of different size: {model.figure(x.shape[offset + i])}"
+                    f" and {model.figure(axis)}",
                     ("x", f"axis {offset + i} is {model.shown(x.shape[offset + i])}"),
                     ("W", f"axis {i} is {model.shown(axis)}"),
                 )
@@ -107,8 +107,8 @@ class Einsum(Operation, keyword="einsum"):
                 if axis in sizes and not model.agree(sizes[axis], size):
                     first, at = where[axis]
                     fail(
-                        f"`einsum` takes axis `{axis}` in two sizes: {figure(model, sizes[axis])}"
-                        f" and {figure(model, size)}",
+                        f"`einsum` takes axis `{axis}` in two sizes: {model.figure(sizes[axis])}"
+                        f" and {model.figure(size)}",
                         (first, f"axis {at} is {model.shown(sizes[axis])}"),
                         (name, f"axis {i} is {model.shown(size)}"),
                     )
@@ -155,9 +155,9 @@ class Conv1d(Operation, keyword="conv1d"):
             ratio = model.value(size / self.groups)
             if ratio.is_number and not ratio.is_Integer:
                 fail(
-                    f"`conv1d` cannot divide {figure(model, size)} {name} channels into"
-                    f" {figure(model, self.groups)} groups",
-                    ("groups", f"{figure(model, self.groups)} groups"),
+                    f"`conv1d` cannot divide {model.figure(size)} {name} channels into"
+                    f" {model.figure(self.groups)} groups",
+                    ("groups", f"{model.figure(self.groups)} groups"),
                 )
         model.weight("kernel", (self.kernel, channels / self.groups, self.out))
         if self.bias:

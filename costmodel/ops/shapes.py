@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sympy import Expr
 
-from costmodel.ops.base import Operation, Shape, Shaping, Tensor, fail, figure, parameter
+from costmodel.ops.base import Operation, Shape, Shaping, Tensor, fail, parameter
 from costmodel.symbols import ONE, ZERO, product, total
 
 
@@ -20,7 +20,7 @@ class Split(Operation, keyword="split"):
         last, whole = self.x.shape[-1], total(self.sizes)
         if not model.agree(last, whole):
             fail(
-                f"`split` cuts an axis of {figure(model, last)} into parts of {figure(model, whole)} in all",
+                f"`split` cuts an axis of {model.figure(last)} into parts of {model.figure(whole)} in all",
                 ("x", f"axis {len(self.x.shape) - 1} is {model.shown(last)}"),
                 ("sizes", f"together {model.shown(whole)}"),
             )
@@ -43,10 +43,11 @@ class Slice(Operation, keyword="slice"):
         _needs_axes(self.x, 1, "slice")
         last = model.value(self.x.shape[-1])
         low, high = model.value(self.lo), model.value(self.hi)
+        bounds = f"{model.figure(self.lo)} up to {model.figure(self.hi)} of an axis of {model.figure(last)}"
         for name, wrong in (("lo", (low < 0) == True), ("hi", (high > last) == True), ("hi", (high <= low) == True)):  # noqa: E712
             if wrong:
                 fail(
-                    f"`slice` takes positions {low} up to {high} of an axis of {last}",
+                    f"`slice` takes positions {bounds}",
                     (name, "out of bounds"),
                     ("x", f"axis {len(self.x.shape) - 1} is {model.shown(self.x.shape[-1])}"),
                 )
@@ -82,7 +83,7 @@ class Concat(Operation, keyword="concat"):
                 shape.append(b)
             else:
                 fail(
-                    f"`concat` takes axes of different size: {figure(model, a)} and {figure(model, b)}",
+                    f"`concat` takes axes of different size: {model.figure(a)} and {model.figure(b)}",
                     ("x", f"axis {i} is {model.shown(a)}"),
                     ("y", f"axis {i} is {model.shown(b)}"),
                 )
@@ -103,8 +104,8 @@ class Reshape(Operation, keyword="reshape"):
             if model.agree(product(shape[-count:]), wanted):
                 return model.view(self.x, shape[:-count] + self.axes)
         return fail(
-            f"`reshape` finds no trailing axes of {figure(model, wanted)} elements",
-            ("x", "[" + ", ".join(model.shown(axis) for axis in shape) + "]"),
+            f"`reshape` finds no trailing axes of {model.figure(wanted)} elements",
+            ("x", f"[{', '.join(map(model.figure, shape))}]"),
             ("axes", f"together {model.shown(wanted)}"),
         )
 
@@ -121,7 +122,7 @@ class Last(Operation, keyword="last"):
         tokens, n = self.x.shape[1], model.value(self.n)
         if (n > model.value(tokens)) == True:  # noqa: E712
             fail(
-                f"`last` takes {n} of {figure(model, tokens)} tokens",
+                f"`last` takes {model.figure(n)} of {model.figure(tokens)} tokens",
                 ("n", "too many"),
                 ("x", f"axis 1 is {model.shown(tokens)}"),
             )

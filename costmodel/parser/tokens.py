@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import lark
 from lark.lexer import Token
@@ -20,11 +21,47 @@ OPEN = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
 CLOSE = {close: opening for opening, close in OPEN.items()}
 
 
-def tokenize(parser: lark.Lark, source: Source, report: Report) -> list[Token]:
-    """The text's tokens; each character that belongs nowhere is reported and passed over."""
+# signs as word processors and foreign keyboards put them, and what is very likely meant
+_MEANT = {
+    **dict.fromkeys("−–—‐‑", ("MINUS", "-")),
+    **dict.fromkeys("×·∙⋅∗", ("STAR", "*")),
+    "÷": ("SLASH", "/"),
+    "≤": ("REL", "<="),
+    "≥": ("REL", ">="),
+    "≠": ("REL", "!="),
+    "≈": ("REL", "~="),
+    "→": ("ARROW", "->"),
+    "，": ("COMMA", ","),
+    "：": ("COLON", ":"),
+    "；": ("SEMICOLON", ";"),
+    "＝": ("EQUAL", "="),
+    "（": ("LPAR", "("),
+    "）": ("RPAR", ")"),
+    "［": ("LSQB", "["),
+    "］": ("RSQB", "]"),
+    "｛": ("LBRACE", "{"),
+    "｝": ("RBRACE", "}"),
+}
+_QUOTES = "'`“”„‟‘’‚«»"
+_QUOTED = re.compile(f'[{_QUOTES}][^\n"{_QUOTES}]{{0,1000}}["{_QUOTES}]')
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A text's tokens, and the places of characters that belong nowhere."""
+
+    tokens: list[Token]
+    faults: list[int]
+
+
+def tokenize(parser: lark.Lark, source: Source, report: Report) -> Tokens:
+    """The text's tokens; each character that belongs nowhere is reported, and taken for what was meant or left out."""
     text = source.text
+    faults: list[int] = []
     for match in _UNSEEN.finditer(text):
         at = match.start()
+        faults.append(at)
         report.add(
             Diagnostic(
                 "character",
@@ -33,17 +70,17 @@ def tokenize(parser: lark.Lark, source: Source, report: Report) -> list[Token]:
                 facts=("control characters and overrides of the direction of writing are not allowed anywhere",),
             )
         )
-    if report.errors:
+    if faults:
         text = _UNSEEN.sub(" ", text)
-    tokens = _read(parser, source, text, report)
+    tokens = _read(parser, source, text, report, faults)
     if len(tokens) > MOST_TOKENS:
         span = span_of(source, tokens[-1])
         raise SpecError(Diagnostic("limit", f"more than {MOST_TOKENS:,} words and signs, the most of a spec", span))
     _check_nesting(source, tokens)
-    return tokens
+    return Tokens(tokens, faults)
 
 
-def _read(parser: lark.Lark, source: Source, text: str, report: Report) -> list[Token]:
+def _read(parser: lark.Lark, source: Source, text: str, report: Report, faults: list[int]) -> list[Token]:
     """The tokens, one more than there may be at most; lark's patterns without its loop, which takes twice the time."""
     thread = parser.parse_interactive(text, start="spec").lexer_thread
     lexer, whole = thread.lexer, thread.state.text
@@ -64,30 +101,62 @@ def _read(parser: lark.Lark, source: Source, text: str, report: Report) -> list[
                 line += value.count("\n")
                 line_start = at + value.rindex("\n") + 1
         else:
-            report.add(_unknown_character(source, at))
-            end = text.find("\n", at) if text[at] == '"' else at + 1
-            end = end if end > 0 else len(text)
+            fault, meant, start, end = _foreign(source, text, at, tokens)
+            report.add(fault)
+            faults.append(at)
+            if start < at:
+                del tokens[-1]
+            if meant is not None:
+                kind, value = meant
+                column = start - line_start + 1
+                tokens.append(Token(kind, value, start, line, column, line, column + end - start, end))
         at = end
     return tokens
 
 
-def _unknown_character(source: Source, at: int) -> Diagnostic:
-    character = source.text[at]
-    span = source.span(at, at + 1)
+def _foreign(
+    source: Source, text: str, at: int, tokens: Sequence[Token]
+) -> tuple[Diagnostic, tuple[str, str] | None, int, int]:
+    """What is to be said of a character that begins nothing, the token that was meant, and the stretch it takes."""
+    character = text[at]
+
+    def said(message: str, end: int, *facts: str, help: str = "", start: int = at) -> Diagnostic:
+        return Diagnostic("syntax", message, source.span(start, end), facts=facts, help=help)
+
     if character == '"':
-        end = source.text.find("\n", at)
-        span = source.span(at, len(source.text) if end < 0 else end)
-        return Diagnostic("syntax", 'a string without its closing `"`', span, help="a string ends on its line")
-    facts: tuple[str, ...] = ()
-    if character == "'":
-        facts = ('strings stand in double quotes: "…"',)
-    elif not character.isascii():
-        facts = ("names are ASCII letters, digits and `_`",)
+        line_end = text.find("\n", at)
+        line_end = len(text) if line_end < 0 else line_end
+        fault = said('a string without its closing `"`', line_end, help="a string ends on its line")
+        return fault, ("STRING", text[at:line_end] + '"'), at, line_end
+    if character in _QUOTES:
+        quoted = _QUOTED.match(text, at)
+        end = quoted.end() if quoted else at + 1
+        fault = said(f"the character `{character}` is no quotation mark here", end, help='strings stand in `"`')
+        return fault, ("STRING", quoted[0]) if quoted else None, at, end
+    if character in _MEANT:
+        kind, value = _MEANT[character]
+        fault = said(
+            f"the character `{character}` has no meaning here", at + 1, help=f"`{value}` is meant, very likely"
+        )
+        return fault, (kind, value), at, at + 1
+    word = _WORD.match(text, at)
+    if word is not None:
+        before = tokens[-1] if tokens and tokens[-1].type == "NAME" and tokens[-1].end_pos == at else None
+        start = before.start_pos or 0 if before is not None else at
+        name = text[start : word.end()]
+        if name in ("µs", "μs") and tokens and tokens[-1].type == "NUMBER":
+            return said(f"there is no unit `{name}`", word.end(), help="`us` is a microsecond"), None, at, word.end()
+        fault = said(f"`{name}` is no name", word.end(), "names are ASCII letters, digits and `_`", start=start)
+        return fault, ("NAME", name), start, word.end()
+    facts = []
+    if character.isspace():
+        facts.append("only plain spaces, tabs and line ends part words")
     elif character == "@":
-        facts = ("`@` is kept for sharding, which is to come",)
+        facts.append("`@` is kept for sharding, which is to come")
     elif character in "!&|":
-        facts = ("a condition is one comparison with ==, !=, <=, <, >= or >",)
-    return Diagnostic("syntax", f"the character `{character}` has no meaning here", span, facts=facts)
+        facts.append("a condition is one comparison with ==, !=, <=, <, >= or >")
+    shown = f"U+{ord(character):04X}" if not character.isprintable() else f"`{character}`"
+    return said(f"the character {shown} has no meaning here", at + 1, *facts), None, at, at + 1
 
 
 def _check_nesting(source: Source, tokens: Sequence[Token]) -> None:

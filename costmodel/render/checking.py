@@ -18,8 +18,8 @@ def checks_json(results: Iterable[CheckResult]) -> list[dict[str, Any]]:
         {
             "spec": result.spec,
             "ok": result.ok,
-            "errors": [as_json(d) for d in result.errors],
-            "warnings": [as_json(d) for d in result.warnings],
+            "errors": as_json(result.errors),
+            "warnings": as_json(result.warnings),
             "expects": [
                 {
                     "line": e.expect.span.line,

@@ -22,6 +22,16 @@ def visible(text: str) -> str:
     )
 
 
+def columns(text: str) -> int:
+    """How many columns of a terminal a text takes: two for a wide character, none for a combining one."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        2 if unicodedata.east_asian_width(c) in "WF" else 0 if unicodedata.category(c) in ("Mn", "Me") else 1
+        for c in text
+    )
+
+
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
@@ -35,7 +45,7 @@ def render(diagnostics: Iterable[Diagnostic], unchecked: str = "") -> str:
     if len(errors) > 1 or unchecked:
         where = f"{visible(sources[0])}: " if len(sources) == 1 else ""
         count = f"{len(errors)} error{'s' if len(errors) > 1 else ''}"
-        parts.append(f"{where}{count}{'. ' + sentence(unchecked) if unchecked else ''}")
+        parts.append("\n".join(_wrapped(f"{where}{count}{'. ' + sentence(unchecked) if unchecked else ''}", "    ")))
     return "\n\n".join(parts)
 
 
@@ -60,41 +70,73 @@ def render_one(diagnostic: Diagnostic) -> str:
                 lines.append(f"{gutter}::: {visible(source.name)}:{here[0][0].line}:{here[0][0].column}")
             lines.append(f"{gutter} |")
             lines.extend(_excerpt(here, width))
-    if (diagnostic.facts or diagnostic.help) and marks:
+    facts = [*diagnostic.facts, *_again(diagnostic)]
+    if (facts or diagnostic.help) and marks:
         lines.append(f"{gutter} |")
-    for fact in diagnostic.facts:
+    for fact in facts:
         lines.extend(_wrapped(f"{gutter} = {visible(fact)}", gutter + "   "))
     if diagnostic.help:
         lines.extend(_wrapped(f"{gutter} = help: {visible(diagnostic.help)}", gutter + "   "))
     return "\n".join(lines)
 
 
-def as_json(diagnostic: Diagnostic) -> dict[str, Any]:
-    """The same facts apart, for programs."""
-    span = diagnostic.span
-    return {
-        "line": span.line if span else None,
-        "column": span.column if span else None,
-        "end_line": span.end_line if span else None,
-        "end_column": span.end_column if span else None,
-        "code": diagnostic.code,
-        "message": visible(diagnostic.message),
-        "hint": visible(diagnostic.help) or None,
-    }
+_MOST_PLACES = 8
+
+
+def _again(diagnostic: Diagnostic) -> list[str]:
+    """The further lines of which the same holds, in words."""
+    if diagnostic.span is None:
+        return []
+    first = diagnostic.span.line
+    lines = list(dict.fromkeys(str(span.line) for span in diagnostic.again if span.line != first))
+    if not lines:
+        return []
+    shown, more = lines[:_MOST_PLACES], len(lines) - _MOST_PLACES
+    if more > 0:
+        return [f"the same at lines {', '.join(shown)} and {more} more"]
+    where = " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+    return [f"the same at line{'s' if len(shown) > 1 else ''} {where}"]
+
+
+def as_json(diagnostics: Iterable[Diagnostic]) -> list[dict[str, Any]]:
+    """The same facts apart, for programs; each place is told by itself."""
+    found = []
+    for diagnostic in diagnostics:
+        for span in (diagnostic.span, *diagnostic.again):
+            found.append(
+                {
+                    "line": span.line if span else None,
+                    "column": span.column if span else None,
+                    "end_line": span.end_line if span else None,
+                    "end_column": span.end_column if span else None,
+                    "code": diagnostic.code,
+                    "message": visible(diagnostic.message),
+                    "hint": visible(diagnostic.help) or None,
+                }
+            )
+    return found
 
 
 def _wrapped(text: str, indent: str) -> list[str]:
     """Break at spaces so that no line is wider than the page; a word longer than that is cut."""
     lines: list[str] = []
     rest = text
-    while len(rest) > WIDTH:
-        cut = rest.rfind(" ", len(indent) + 1, WIDTH + 1)
+    while columns(rest) > WIDTH:
+        cut = rest.rfind(" ", len(indent) + 1, _fitting(rest, WIDTH) + 1)
         if cut < 0:
-            rest = rest[: WIDTH - 1] + "…"
+            rest = rest[: _fitting(rest, WIDTH - 1)] + "…"
             break
         lines.append(rest[:cut])
         rest = indent + rest[cut + 1 :]
     return [*lines, rest]
+
+
+def _fitting(text: str, room: int) -> int:
+    """How many characters from the start fit in so many columns."""
+    count = min(len(text), room)
+    while columns(text[:count]) > room:
+        count -= 1
+    return count
 
 
 def _excerpt(marks: list[tuple[Span, str, str]], width: int) -> list[str]:
@@ -124,37 +166,54 @@ class _Line:
 
     def __init__(self, spans: list[Span], room: int) -> None:
         raw = spans[0].source.line(spans[0].line)
-        pieces = ["    " if c == "\t" else visible(c) for c in raw]
+        # what is far from the spans is not shown in any case
+        self.skipped = max(0, min(span.column for span in spans) - 1 - 2 * room)
+        last = max(span.column + span.end - span.start for span in spans)
+        pieces = ["    " if c == "\t" else visible(c) for c in raw[self.skipped : last + 2 * room]]
         self.starts = [0]
         for piece in pieces:
-            self.starts.append(self.starts[-1] + len(piece))
-        whole = "".join(pieces)
+            self.starts.append(self.starts[-1] + columns(piece))
+        whole, width = "".join(pieces), self.starts[-1]
         self.left, self.room = 0, room
         self.text = whole
-        if len(whole) <= room:
+        if width <= room:
             return
         first = min(self._from(span) for span in spans)
-        last = max(self._to(span) for span in spans)
-        spare = max(room - (last - first), room // 3)
-        self.left = max(0, min(first - spare // 2, len(whole) - room))
-        shown = whole[self.left : self.left + room]
-        if self.left:
-            shown = "…" + shown[1:]
-        if self.left + room < len(whole):
-            shown = shown[:-1] + "…"
-        self.text = shown
+        spare = max(room - (max(self._to(span) for span in spans) - first), room // 3)
+        self.left = max(0, min(first - spare // 2, width - room))
+        self.text = _between(whole, self.left, room, width)
 
     def _from(self, span: Span) -> int:
-        return self.starts[min(span.column - 1, len(self.starts) - 1)]
+        return self._at(span.column - 1)
 
     def _to(self, span: Span) -> int:
         """Where a span ends on its first line."""
-        column = span.column - 1 + max(span.end - span.start, 1)
-        end = self.starts[min(column, len(self.starts) - 1)]
-        return max(end, self._from(span) + 1)
+        return max(self._at(span.column - 1 + max(span.end - span.start, 1)), self._from(span) + 1)
+
+    def _at(self, index: int) -> int:
+        """The column at which a character is shown."""
+        return self.starts[max(0, min(index - self.skipped, len(self.starts) - 1))]
 
     def place(self, span: Span) -> tuple[int, int]:
         """Where a span begins in the shown text, and how long it is there."""
         start = min(max(self._from(span) - self.left, 0), self.room - 1)
         end = min(max(self._to(span) - self.left, start + 1), self.room)
         return start, end - start
+
+
+def _between(text: str, left: int, room: int, width: int) -> str:
+    """The columns of a text from `left` on, with marks where more was cut off."""
+    cells: list[str] = []
+    for character in text:
+        # a wide character stands in the first of its columns
+        size = columns(character)
+        if size == 0 and cells:
+            cells[-1] += character
+        else:
+            cells.extend([character, *[""] * (size - 1)][:size])
+    shown = cells[left : left + room]
+    if left:
+        shown[:2] = ["…", shown[1] or " "]
+    if left + room < width:
+        shown[-2:] = [shown[-2] if shown[-1] else " ", "…"]
+    return "".join(shown)
