@@ -10,7 +10,7 @@ from functools import cached_property
 from sympy import Expr, Max, Symbol, cancel, limit, oo
 from sympy.logic.boolalg import Boolean
 
-from costmodel.figures import Figure, Open, comparable, figure
+from costmodel.figures import Figure, Open, comparable, figure, quotient
 from costmodel.quantities import Quantities
 from costmodel.solve.budget import Unsolvable
 from costmodel.solve.crossover import (
@@ -302,8 +302,8 @@ class Crossover:
             compute,
             memory,
             latency,
-            flops / moved if moved else None,
-            batch * tokens / latency if latency else Fraction(0),
+            quotient(flops, moved) if moved else None,
+            quotient(batch * tokens, latency) if latency else Fraction(0),
         )
 
     @cached_property

@@ -15,7 +15,7 @@ from costmodel.symbols import fraction
 
 Figure: TypeAlias = "Fraction | Any"
 """A Fraction, or an mpmath number of 60 digits."""
-_EXACT_BITS = 1 << 20
+_EXACT_BITS = 1 << 19
 _DIGITS = 60
 _MOST_STEPS = 10_000
 
@@ -31,7 +31,7 @@ class Open(Exception):
 def figure(expr: Expr, values: Mapping[Symbol, Fraction]) -> Figure:
     """The value of an expression with these figures put in.
 
-    Exact, save that a power of more than 2^20 bits is held to 60 digits.
+    Exact, save that a power of more than 2^19 bits is held to 60 digits.
 
     Raises:
         Open: a symbol has no figure.
@@ -109,6 +109,14 @@ def _times(a: Figure, b: Figure) -> Figure:
     if isinstance(a, Fraction) and isinstance(b, Fraction):
         return a * b
     return _mpf(a) * _mpf(b)
+
+
+def quotient(a: Figure, b: Figure) -> Figure:
+    """a / b, exact where both are."""
+    if isinstance(a, Fraction) and isinstance(b, Fraction):
+        return a / b
+    with mpmath.workdps(_DIGITS):
+        return _mpf(a) / _mpf(b)
 
 
 def _power(base: Figure, exponent: Figure) -> Figure:

@@ -13,7 +13,7 @@ from costmodel.compile import Compiled, Run
 from costmodel.crossover import Crossover, crossover
 from costmodel.device import Device, shipped_device
 from costmodel.dtypes import DType, dtype
-from costmodel.figures import Figure
+from costmodel.figures import Figure, comparable, quotient
 from costmodel.quantities import Quantities
 from costmodel.solve.budget import OutOfTime, look_at_time
 from costmodel.solve.crossover import Solved
@@ -51,7 +51,7 @@ def suggest(compiled: Compiled, run: Run, answer: Crossover) -> list[Suggestion]
             continue
         if suggestion is not None:
             found.append(suggestion)
-    found.sort(key=lambda s: (-s.throughput, s.batch_size, s.option))
+    found.sort(key=lambda s: (-comparable(s.throughput), s.batch_size, s.option))
     return _one_device(found)[:MOST]
 
 
@@ -60,7 +60,7 @@ def _tried(option: str, other: Crossover | None, answer: Crossover, before: Figu
     if other is None or other.optimal_batch_size is None or other.status is None:
         return None
     there = other.at_batch(other.optimal_batch_size)
-    gain = there.throughput / before if before else None
+    gain = quotient(there.throughput, before) if before else None
     unchanged = gain == 1 and other.optimal_batch_size == answer.optimal_batch_size
     if unchanged or (gain is not None and gain < 1):
         return None

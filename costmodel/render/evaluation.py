@@ -13,7 +13,7 @@ from sympy import Expr, Symbol
 from costmodel.algebra import text
 from costmodel.compile import Compiled
 from costmodel.crossover import Crossover, crossover
-from costmodel.figures import Figure, Open, as_figure, as_float, as_json, figure
+from costmodel.figures import Figure, Open, as_figure, as_float, as_json, figure, quotient
 from costmodel.fitting import changes_to_fit
 from costmodel.quantities import Quantities
 from costmodel.quantity_names import QUANTITIES
@@ -144,7 +144,7 @@ class Evaluation:
         if compute is None or memory is None or values.get("throughput") is None:
             flops, moved = values["flops"], values["bytes"]
             if flops is not None and moved:
-                per = as_float(flops / moved)
+                per = as_float(quotient(flops, moved))
                 return f"{scaled(flops, 'FLOP')} and {scaled(moved, 'B')} a pass: {per:.2f} FLOP a byte"
             return f"{as_json(values['params']):,} parameters" if values["params"] is not None else "closed forms"
         throughput, latency = values["throughput"], values["latency"]
