@@ -93,12 +93,11 @@ class Compiled:
 
     @property
     def title(self) -> str:
-        """`Llama 3.1 8B`."""
+        """`Llama 3.1 8B`, `Qwen3-MoE 30B-A3B`: sizes in capitals, other variants as they are written."""
         variant = self.choice.variant
         if variant is None:
             return self.program.title
-        if re.fullmatch(r"[\d.]+(x\d+)?[a-z]", variant):
-            variant = variant[:-1] + variant[-1].upper()
+        variant = re.sub(r"\b(a?[\d.]+(?:x[\d.]+)?[bm])\b", lambda size: size[0].upper().replace("X", "x"), variant)
         return f"{self.program.title} {variant}"
 
     @cached_property
