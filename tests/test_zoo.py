@@ -42,8 +42,11 @@ def test_every_dim_and_block_has_its_own_symbol(name: str) -> None:
     program = compile_spec(name).program
     assert [dim.name for dim in program.dims.values() if not dim.latex or not dim.doc] == []
     assert [block.name for block in program.blocks.values() if not block.latex] == []
-    taken = Counter([dim.latex for dim in program.dims.values()]) + Counter(["b", "s", "t"])
-    assert [symbol for symbol, count in taken.items() if count > 1] == []
+    for taken in (
+        [dim.latex for dim in program.dims.values()] + ["b", "s", "t"],
+        [b.latex for b in program.blocks.values()],
+    ):
+        assert [symbol for symbol, count in Counter(taken).items() if count > 1] == []
 
 
 @by_name
