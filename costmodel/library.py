@@ -26,7 +26,8 @@ def shipped_root() -> Path:
 def shipped(kind: str) -> dict[str, Path]:
     """The shipped files of a kind (`models`, `devices`, `blocks`) by name."""
     provenance.listed_folder(shipped_root() / kind)
-    return {path.stem: path for path in sorted((shipped_root() / kind).glob("*.arch"))}
+    files = (shipped_root() / kind).glob("*.arch")
+    return {path.stem: path for path in sorted(files, key=lambda file: file.stem)}
 
 
 def shown_path(path: Path) -> str:

@@ -329,9 +329,7 @@ class Evaluator(Builder):
         bound = self.bound(call, [(p.name, p.required) for p in parameters], scope)
         if bound is None or kind is Route:
             return BROKEN
-        if not label or any(isinstance(v, Tensor) and v.kind is Kind.WEIGHT for v, _ in bound.values()):
-            label = self._label(call, bound) or label
-        return self.apply(kind, bound, call.span, label)
+        return self.apply(kind, bound, call.span, self._label(call, bound) or label)
 
     def _label(self, call: syntax.Call, bound: Mapping[str, tuple[Value, Span]]) -> str:
         """What an operation works on, by name: its weights, else its arguments where all are plain names."""
