@@ -14,8 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from costmodel.api import Cost, Model, load, parse
-    from costmodel.crossover import Crossover
+    from costmodel.api import Cost, Crossover, Model, load, parse
     from costmodel.source import Diagnostic, SpecError
     from costmodel.symbols import batch_size, new_tokens, seq_len
 
@@ -34,10 +33,10 @@ __all__ = [
 
 _HOMES = {
     "Cost": "api",
+    "Crossover": "api",
     "Model": "api",
     "load": "api",
     "parse": "api",
-    "Crossover": "crossover",
     "Diagnostic": "source",
     "SpecError": "source",
     "batch_size": "symbols",

@@ -11,18 +11,22 @@ from typing import Any
 import networkx as nx
 from sympy import Expr, Symbol
 
+from costmodel import crossover as answers
 from costmodel.check import CheckResult, check_compiled
 from costmodel.compile import TIMINGS, Compiled, Run, compile_source, compile_spec, one_of, with_free, with_sets
-from costmodel.crossover import Crossover, crossover
 from costmodel.device import Device, find_device
-from costmodel.figures import Figure, Open, as_float, figure
+from costmodel.figures import as_float
 from costmodel.names import nearest
 from costmodel.quantities import Quantities
 from costmodel.quantity_names import QUANTITIES
+from costmodel.render.crossover import CrossoverAnswer
+from costmodel.render.evaluation import Evaluation
 from costmodel.render.latex import latex
+from costmodel.render.numbers import decimal
+from costmodel.render.page import WIDTH
 from costmodel.render.words import symbols
 from costmodel.source import Diagnostic, Source, SpecError
-from costmodel.symbols import WORKLOAD, symbol
+from costmodel.symbols import REQUEST, WORKLOAD, symbol
 
 
 def load(spec: str) -> Model:
@@ -47,11 +51,14 @@ def parse(text: str, variant: str | None = None) -> Model:
     return Model(compile_source(Source("<string>", text), "<string>", variant))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Model:
     """A spec with a choice of variant, dims and dtypes."""
 
     compiled: Compiled
+
+    def __repr__(self) -> str:
+        return f"<Model {self.name}>"
 
     @property
     def name(self) -> str:
@@ -122,9 +129,9 @@ class Model:
             433
         """
         cost = self.cost(device=device, **options)
-        point = _point({"seq_len": seq_len} if seq_len is not None else {})
+        point = _point(self.compiled, {"seq_len": seq_len} if seq_len is not None else {})
         cost.quantities.check_context(point)
-        return crossover(cost.quantities, point)
+        return Crossover(cost.quantities, point, self.compiled)
 
     def graph(self, phase: str = "decode", graph: str | None = None) -> nx.MultiDiGraph:
         """The dataflow graph: operations as nodes, tensors with symbolic shapes on the edges."""
@@ -135,12 +142,16 @@ class Model:
         return check_compiled(self.compiled)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Cost:
     """A pass's quantities: each that `costmodel list quantities` names is an attribute, a SymPy expression."""
 
     compiled: Compiled
     quantities: Quantities
+
+    def __repr__(self) -> str:
+        table = self.quantities.table
+        return f"<Cost of {self.compiled.name}, {table.dataflow.phase}, fidelity {table.fidelity}>"
 
     def __getattr__(self, name: str) -> Expr:
         if name not in QUANTITIES:
@@ -153,43 +164,64 @@ class Cost:
             raise SpecError(Diagnostic("open", f"`{name}` is no single closed form; `crossover` solves for it"))
         return expr
 
-    def evaluate(self, **figures: int) -> Evaluated:
+    def evaluate(self, **figures: float | Fraction) -> Evaluated:
         """Figures at a point: `evaluate(batch_size=1, seq_len=8192).flops`.
 
         A whole number is an int, whatever its size; another is the nearest float.
         """
-        point = _point(figures)
+        point = _point(self.compiled, figures)
         self.quantities.check_context(point)
         return Evaluated(self, point)
 
     def _repr_latex_(self) -> str:
         names = symbols(self.compiled, None)
-        lines = [
-            f"C &= {latex(self.quantities.table.flops, names)}",
-            f"M &= {latex(self.quantities.table.bytes, names)}",
-        ]
-        return "$\\displaystyle \\begin{aligned}" + r" \\ ".join(lines) + "\\end{aligned}$"
+        table = self.quantities.table
+        return _display([f"C &= {latex(table.flops, names)}", f"M &= {latex(table.bytes, names)}"])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
+class Crossover(answers.Crossover):
+    """The answer of `Model.crossover`; printed, it says why, and in a notebook it shows its formulas."""
+
+    compiled: Compiled
+
+    def __repr__(self) -> str:
+        return f"<Crossover of {self.compiled.name}: {self.status}, run batch {self.optimal_batch_size}>"
+
+    def __str__(self) -> str:
+        return CrossoverAnswer(self.compiled, self, []).page(WIDTH).show()
+
+    def _repr_latex_(self) -> str:
+        names = symbols(self.compiled, None)
+        closed, value, condition = self.batch_size.expr, self.batch_size.value, self.feasible_when
+        first = latex(self.equation, names) if closed is None else f"b^* &= {latex(closed, names)}"
+        lines = [first if value is None else rf"{first} \approx {decimal(value, 4).replace(chr(0x2212), '-')}"]
+        if condition is not None:
+            lines.append(rf"\text{{exists where }} & {latex(condition, names)}")
+        if self.max_batch_size.expr is not None:
+            lines.append(f"B &= {latex(self.max_batch_size.expr, names)}")
+        return _display(lines)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluated:
-    """A pass's quantities at a point."""
+    """A pass's quantities at a point; printed, and in a notebook, a table of them."""
 
     cost: Cost
     point: Mapping[Symbol, Fraction]
 
+    def __repr__(self) -> str:
+        point = ", ".join(f"{s.name}={v}" for s, v in self.point.items())
+        return f"<Figures of {self.cost.compiled.name} at {point}>"
+
     def __getattr__(self, name: str) -> int | float:
-        expr = getattr(self.cost, name)
-        try:
-            value: Figure = figure(expr, self.point)
-        except Open as missing:
-            raise SpecError(
-                Diagnostic(
-                    "open",
-                    f"`{name}` depends on {missing.symbol}, which has no value",
-                    help=f"evaluate({missing.symbol}=…)",
-                )
-            ) from None
+        expr: Expr = getattr(self.cost, name)
+        value = self.cost.quantities.figure(name, self.point)
+        if value is None:
+            open_ = sorted(s.name for s in expr.free_symbols if s not in self.point)
+            why = f"depends on {open_[0]}, which has no value" if open_ else "has no value here"
+            help = f"evaluate({open_[0]}=…)" if open_ else ""
+            raise SpecError(Diagnostic("open", f"`{name}` {why}", help=help))
         if isinstance(value, Fraction) and value.denominator == 1:
             return value.numerator
         return as_float(value)
@@ -205,11 +237,33 @@ class Evaluated:
                 continue
         return found
 
+    @property
+    def _evaluation(self) -> Evaluation:
+        return Evaluation(self.cost.compiled, self.cost.quantities, self.point)
 
-def _point(figures: Mapping[str, int]) -> dict[Symbol, Fraction]:
+    def __str__(self) -> str:
+        return self._evaluation.page(WIDTH).show()
+
+    def _repr_html_(self) -> str:
+        return self._evaluation.html()
+
+
+def _display(lines: list[str]) -> str:
+    """Lines of an aligned display, as a notebook sets it."""
+    return r"$\displaystyle \begin{aligned}" + r" \\ ".join(lines) + r"\end{aligned}$"
+
+
+def _point(compiled: Compiled, figures: Mapping[str, float | Fraction]) -> dict[Symbol, Fraction]:
+    """Figures by symbol; a float is the number that it is written as."""
     found: dict[Symbol, Fraction] = {}
+    known = [*WORKLOAD, *REQUEST, *compiled.program.dims]
     for name, value in figures.items():
-        number = Fraction(value)
+        if name not in known:
+            near = nearest(name, known)
+            raise SpecError(
+                Diagnostic("unknown-name", f"there is no dim `{name}`", help=f"`{near}` is near" if near else "")
+            )
+        number = Fraction(str(value))
         if name in ("batch_size", "seq_len") and (number < 1 or number.denominator != 1):
             raise SpecError(Diagnostic("argument", f"{name} is {value}: a whole number, 1 or more, is needed"))
         found[symbol(name)] = number

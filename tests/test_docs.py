@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import doctest
 import io
 import json
 import re
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +227,20 @@ def anchors(path: Path) -> set[str]:
     """The names under which GitHub finds a page's headings."""
     headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_docstrings() -> None:
+    """The examples in the package's docstrings, found by their prompts."""
+    files = [path for folder in ("costmodel", "cli", "grammar") for path in sorted((ROOT / folder).rglob("*.py"))]
+    tried = 0
+    for path in files:
+        if ">>> " in path.read_text(encoding="utf-8"):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            name = ".".join(parts if parts[0] == "costmodel" else ("costmodel", *parts)).removesuffix(".__init__")
+            found = doctest.testmod(import_module(name))
+            assert not found.failed, name
+            tried += found.attempted
+    assert tried > 10
 
 
 def test_what_the_readme_says_of_make() -> None:

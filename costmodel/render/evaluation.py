@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -18,6 +18,7 @@ from costmodel.fitting import changes_to_fit
 from costmodel.quantities import Quantities
 from costmodel.quantity_names import QUANTITIES
 from costmodel.render.answers import all_dims, header, shown_expr
+from costmodel.render.html import table as html_table
 from costmodel.render.numbers import counted, decimal, milliseconds, plain, rate, scaled, significant, with_prefix
 from costmodel.render.page import Page
 from costmodel.render.words import conventions, device_name, order, workload
@@ -113,12 +114,8 @@ class Evaluation:
         page.text(self._verdict(), indent=2, style="bold")
         page.space()
         rows: list[tuple[str, str, str]] = []
-        names = order(self.compiled)
-        for group in _GROUPS:
-            lines = [self._row(name, names) for name in group if name in self.exprs]
-            if rows and lines:
-                rows.append(("", "", ""))
-            rows.extend(lines)
+        for lines in self._groups():
+            rows += [("", "", ""), *lines] if rows else lines
         if page.wide:
             page.table(rows, "lrl", expand=2)
         else:
@@ -130,6 +127,19 @@ class Evaluation:
             page.table([(c.option, c.what) for c in changes], "ll", expand=1)
         page.counted(conventions(table, self.quantities, price="cost_per_million_tokens" in self.exprs))
         return page
+
+    def html(self) -> str:
+        """The same as a table for a notebook."""
+        rows = [row for lines in self._groups() for row in lines]
+        return html_table(("quantity", "", ""), rows, self._verdict())
+
+    def _groups(self) -> Iterator[list[tuple[str, str, str]]]:
+        """The rows of each group that has any."""
+        names = order(self.compiled)
+        for group in _GROUPS:
+            lines = [self._row(name, names) for name in group if name in self.exprs]
+            if lines:
+                yield lines
 
     def _narrow(self, page: Page, rows: list[tuple[str, str, str]]) -> None:
         """The closed forms on lines of their own."""

@@ -107,6 +107,7 @@ def solution(expr: Expr, relation: str, unknown: Symbol) -> Values:
         Unsolvable, Open: as `ratio`.
 
     Example:
+        >>> from costmodel.symbols import symbol
         >>> x = symbol("x")
         >>> solution(x**2 - 9, "<", x).intervals[0].high.value
         Fraction(3, 1)

@@ -30,7 +30,7 @@ def summed_over_contexts(expr: Expr, first: Expr, last: Expr) -> Expr:
     times whose cut is a symbol has no such form and stays a `Sum`, exact all the same.
 
     Example:
-        >>> summed_over_contexts(seq_len, ZERO, symbol("n"))
+        >>> summed_over_contexts(seq_len, rational(0), symbol("n"))
         n**2/2 + n/2
     """
     return total(_summed(term, first, last) for term in Add.make_args(expr))
