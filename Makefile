@@ -33,11 +33,12 @@ tables: $(STAMP)
 golden: $(STAMP)
 	$(BIN)/python -m pytest -n auto --update-golden tests
 
+# setuptools warns of every editable install; what goes wrong is an error, and shown all the same
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	$(BIN)/python -m compileall -q costmodel cli grammar specs
 	touch $@
 
