@@ -132,7 +132,7 @@ def quantities_of(spec: Compiled, options: Mapping[str, Any], device: Device | N
         fraction_option("memory-fraction", options.get("memory_fraction", "1")),
         spec.in_phase(run_of(options)),
     )
-    found.check_context(point(options))
+    found.check_point(point(options))
     return found
 
 

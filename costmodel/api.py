@@ -15,7 +15,7 @@ from costmodel import crossover as answers
 from costmodel.check import CheckResult, check_compiled
 from costmodel.compile import TIMINGS, Compiled, Run, compile_source, compile_spec, one_of, with_free, with_sets
 from costmodel.device import Device, find_device
-from costmodel.figures import as_float
+from costmodel.figures import as_float, figure_fault
 from costmodel.names import nearest
 from costmodel.quantities import Quantities
 from costmodel.quantity_names import QUANTITIES
@@ -109,6 +109,10 @@ class Model:
             524288*batch_size*seq_len + 15009316864*batch_size
         """
         one_of("timing", timing, TIMINGS)
+        for name, value in (("count", count), ("new_tokens", new_tokens), ("memory_fraction", memory_fraction)):
+            fault = figure_fault(name, Fraction(str(value))) if value is not None else None
+            if fault is not None:
+                raise SpecError(Diagnostic("argument", fault))
         run = Run(phase, graph, fidelity, masked, fusion, new_tokens)
         found = self._device(device, count)
         quantities = Quantities(
@@ -130,7 +134,7 @@ class Model:
         """
         cost = self.cost(device=device, **options)
         point = _point(self.compiled, {"seq_len": seq_len} if seq_len is not None else {})
-        cost.quantities.check_context(point)
+        cost.quantities.check_point(point)
         return Crossover(cost.quantities, point, self.compiled)
 
     def graph(self, phase: str = "decode", graph: str | None = None) -> nx.MultiDiGraph:
@@ -170,7 +174,7 @@ class Cost:
         A whole number is an int, whatever its size; another is the nearest float.
         """
         point = _point(self.compiled, figures)
-        self.quantities.check_context(point)
+        self.quantities.check_point(point)
         return Evaluated(self, point)
 
     def _repr_latex_(self) -> str:
@@ -254,7 +258,11 @@ def _display(lines: list[str]) -> str:
 
 
 def _point(compiled: Compiled, figures: Mapping[str, float | Fraction]) -> dict[Symbol, Fraction]:
-    """Figures by symbol; a float is the number that it is written as."""
+    """Figures by symbol; a float is the number that it is written as.
+
+    Raises:
+        SpecError: a name is no dim, or a figure none that it may have.
+    """
     found: dict[Symbol, Fraction] = {}
     known = [*WORKLOAD, *REQUEST, *compiled.program.dims]
     for name, value in figures.items():
@@ -264,7 +272,8 @@ def _point(compiled: Compiled, figures: Mapping[str, float | Fraction]) -> dict[
                 Diagnostic("unknown-name", f"there is no dim `{name}`", help=f"`{near}` is near" if near else "")
             )
         number = Fraction(str(value))
-        if name in ("batch_size", "seq_len") and (number < 1 or number.denominator != 1):
-            raise SpecError(Diagnostic("argument", f"{name} is {value}: a whole number, 1 or more, is needed"))
+        fault = figure_fault(name, number)
+        if fault is not None:
+            raise SpecError(Diagnostic("argument", fault))
         found[symbol(name)] = number
     return found

@@ -12,7 +12,7 @@ from costmodel import syntax
 from costmodel.compile import Compiled, Run, one_of
 from costmodel.crossover import crossover
 from costmodel.device import VECTOR, Device, find_device
-from costmodel.figures import Open, figure
+from costmodel.figures import Open, figure, figure_fault
 from costmodel.measures import Measure, common_dimension, measure
 from costmodel.names import nearest
 from costmodel.quantities import Quantities
@@ -189,6 +189,9 @@ def _arguments(compiled: Compiled, node: syntax.Call, setting: Setting) -> tuple
             texts[name] = value.value
         elif name in ("memory_fraction", "count", *WORKLOAD) or (name in REQUEST and name not in compiled.program.dims):
             found = measured(compiled, value, setting).value
+            fault = figure_fault(name, fraction(found)) if is_number(found) else None
+            if fault is not None:
+                raise SpecError(Diagnostic("argument", fault, value.span))
             if name in ("batch_size", "seq_len", *REQUEST):
                 put[name] = found
             elif is_number(found):
@@ -234,7 +237,7 @@ def _quantity(
     put = put or {}
     point = {s: fraction(v) for s, v in put.items() if is_number(v)}
     try:
-        quantities.check_context(point)
+        quantities.check_point(point)
     except SpecError as error:
         raise SpecError(replace(d, span=node.span) for d in error.diagnostics) from None
     if name == "crossover":

@@ -11,13 +11,28 @@ from typing import Any, TypeAlias
 import mpmath
 from sympy import Add, Expr, Integer, Max, Min, Mod, Mul, Pow, Rational, Sum, Symbol, ceiling, floor
 
-from costmodel.symbols import fraction
+from costmodel.symbols import REQUEST, WORKLOAD, fraction
 
 Figure: TypeAlias = "Fraction | Any"
 """A Fraction, or an mpmath number of 60 digits."""
 _EXACT_BITS = 1 << 19
 _DIGITS = 60
 _MOST_STEPS = 10_000
+
+
+def figure_fault(name: str, value: Fraction) -> str | None:
+    """Why a symbol of this name cannot have this figure, or None where it can.
+
+    >>> figure_fault("batch_size", Fraction(5, 2))
+    'batch_size is 5/2: a whole number, 1 or more, is needed'
+    """
+    if name == "acceptance_rate":
+        return None if 0 < value <= 1 else f"{name} is {value}: more than 0 and at most 1 is needed"
+    if name == "memory_fraction":
+        return None if value > 0 else f"{name} is {value}: more than 0 is needed"
+    least = 1 if name in (*WORKLOAD, *REQUEST, "count") else 0
+    whole = value.denominator == 1 and value >= least
+    return None if whole else f"{name} is {value}: a whole number, {least} or more, is needed"
 
 
 class Open(Exception):

@@ -23,7 +23,6 @@ from costmodel.symbols import (
     batch_size,
     drafts,
     expanded,
-    fraction,
     is_number,
     new_tokens,
     output_len,
@@ -87,18 +86,25 @@ class Quantities:
         """New tokens of a pass and sequence; 1, a sequence, for a graph that has none."""
         return self.table.put_in(new_tokens) if self.table.dataflow.has_tokens else ONE
 
-    def check_context(self, point: Mapping[Symbol, Fraction]) -> None:
-        """New tokens are part of the context.
+    def check_point(self, point: Mapping[Symbol, Fraction]) -> None:
+        """Whether figures may be put in here.
 
         Raises:
-            SpecError: there are more of them at this point than the context has.
+            SpecError: a symbol has a value already, or there are more new tokens than the context has.
         """
-        new = put_in(self.table.put_in(new_tokens), {s: rational(v) for s, v in point.items()})
-        if seq_len in point and is_number(new) and fraction(new) > point[seq_len]:
+        flow = self.table.dataflow
+        for known in point:
+            value = flow.environment.values.get(known)
+            if value is not None:
+                by = f"phase `{flow.phase}` sets it" if known in flow.settings else "the spec or an option sets it"
+                raise SpecError(Diagnostic("argument", f"`{known}` is {value} here and cannot be put in", facts=(by,)))
+        given = {s: rational(v) for s, v in point.items()}
+        new, context = (put_in(self.table.put_in(s), given) for s in (new_tokens, seq_len))
+        if is_number(new) and is_number(context) and new > context:
             raise SpecError(
                 Diagnostic(
                     "argument",
-                    f"{int(new):,} new tokens do not fit in a context of {int(point[seq_len]):,} tokens:"
+                    f"{int(new):,} new tokens do not fit in a context of {int(context):,} tokens:"
                     " seq_len counts the new ones too",
                 )
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 import costmodel as cm
 
+from .conftest import Done
 from .language import b, codes, dims, faults, forward, holds, refused, s, same, shape, spec, t, table
 
 LLAMA = """
@@ -376,6 +378,30 @@ def test_free_all_leaves_what_an_if_reads() -> None:
     assert model.compiled.read_by_if == {"kind", "tied"}
     with refused("`if` cannot be decided: `tied` has no value"):
         _ = spec(text).free("tied").cost().flops
+
+
+def test_free_all_says_what_it_leaves(cli: Callable[..., Done], tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        main="dim tied = 1 dim d = 4 graph forward(x[batch_size, d]) { if tied == 1 { x = relu(x) } return x }",
+    )
+    done = cli("formula", str(tmp_path / "main.arch"), "--of", "vector_flops", "--free", "all", "--flat")
+    assert done.status == 0
+    assert "`--free all` leaves `tied`, which an `if` reads" in done.err
+    assert "batch_size · d" in done.out
+    assert "leaves" not in cli("formula", str(tmp_path / "main.arch"), "--free", "d").err
+
+
+def test_the_workload_has_symbols_of_its_own(cli: Callable[..., Done], tmp_path: Path) -> None:
+    """b, s and t unless `dim batch_size as "B"` says otherwise."""
+    body = "graph forward(x[batch_size, new_tokens, d]) { weight W[d -> d] k = cache(x) return matmul(x, W) }"
+    for said, symbols in (("", "bs"), ('dim batch_size as "B" dim seq_len as "S"', "BS")):
+        write(tmp_path, main=f'{said} dim d = 4 as "d" {body}')
+        path = str(tmp_path / "main.arch")
+        done = cli("formula", path, "--of", "cache_memory", "--flat", "--format", "latex", "--free", "all")
+        assert done.status == 0
+        for symbol in symbols:
+            assert f" {symbol}" in done.out, done.out
 
 
 def test_the_workload_is_built_in() -> None:

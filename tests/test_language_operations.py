@@ -453,6 +453,37 @@ def test_no_such_shapes(body: str) -> None:
     assert codes(f"graph forward(x[5, 6]) {{ {body} }}")
 
 
+@pytest.mark.parametrize(
+    ("call", "names"),
+    [
+        ("conv1d(x, kernel={}, out=6)", "kernel"),
+        ("conv1d(x, kernel=3, out={})", "out"),
+        ("conv1d(x, kernel=3, out=6, stride={})", "stride"),
+        ("conv1d(x, kernel=3, out=6, groups={})", "groups"),
+        ("cache(x, window={})", "window"),
+        ("attention(q, q, q, window={})", "window"),
+        ("last(x, {})", "n"),
+    ],
+)
+def test_sizes_are_whole(call: str, names: str) -> None:
+    """No kernel, stride, group or window is 0, less, or a fraction."""
+    inputs = "x[batch_size, new_tokens, 6], q[batch_size, new_tokens, 1, 6]"
+    text = f"dim none_at_all = 0 graph forward({inputs}) {{{{ return {{}} }}}}"
+    for size in ("0", "0 - 1", "3 / 2", "none_at_all"):
+        with refused(f"has a `{names}` of .*: a whole number, 1 or more, is needed"):
+            _ = spec(text.format(call.format(size))).cost("prefill").flops
+    assert codes(text.format(call.format("true"))) == {"type"}
+    assert codes(text.format("slice(x, 1 / 2, 3 / 2)")) == {"argument"}
+    if names != "n":
+        assert codes(text.format(call.format("2"))) == set()
+
+
+def test_a_causal_query_is_a_token_of_the_sequence() -> None:
+    text = "graph forward(q[batch_size, 7, 1, 4], k[batch_size, 5, 1, 4]) {{ return attention(q, k, k{}) }}"
+    assert codes(text.format("")) == set()
+    assert codes(text.format(", causal=true")) == {"shape"}
+
+
 def test_update_is_the_state() -> None:
     body = "state S[batch_size, n, d]\nreturn update(S, x)"
     model = forward(body, "x[batch_size, 1, d]", FREE)

@@ -8,8 +8,11 @@ import pytest
 from sympy import Max, Rational
 
 import costmodel as cm
+from costmodel.conditions import Setting, evaluate
 from costmodel.device import devices_of
+from costmodel.parser import parse_condition
 from costmodel.quantity_names import QUANTITIES
+from costmodel.source import Source
 from costmodel.symbols import acceptance_rate, drafts, output_len, prompt_len
 
 from .language import b, codes, forward, holds, refused, s, same, spec, table
@@ -203,6 +206,60 @@ def test_quantities_at_a_point() -> None:
     assert at.max_batch_size == 38
 
 
+def test_figures_that_cannot_be_put_in() -> None:
+    model = forward(
+        "weight W[d -> d]\nreturn matmul(x, W)", top="dim d = 4 dim e\nphase two { new_tokens = 2 seq_len = 9 }"
+    )
+    cost = model.cost()
+    for figures, match in (
+        ({"batch_size": 0}, "batch_size is 0: a whole number, 1 or more"),
+        ({"seq_len": 2.5}, "seq_len is 5/2: a whole number"),
+        ({"e": -1}, "e is -1: a whole number, 0 or more"),
+        ({"acceptance_rate": 1.5}, "more than 0 and at most 1"),
+        ({"d": 8}, "`d` is 4 here"),
+        ({"new_tokens": 8}, "`new_tokens` is 1 here"),
+        ({"batchsize": 8}, "no dim `batchsize`"),
+    ):
+        with refused(match):
+            cost.evaluate(**figures)
+    with refused("`seq_len` is 9 here"):
+        model.cost("two").evaluate(batch_size=1, seq_len=16)
+    for options in ({"count": 0}, {"memory_fraction": 0}, {"new_tokens": 0}, {"new_tokens": 1.5}):
+        with refused("is needed"):
+            model.cost(device="h100-sxm", **options)
+    for argument in ("batch_size=2.5", "new_tokens=1.5", "seq_len=0", "prompt_len=0", "acceptance_rate=2", "count=0"):
+        with refused("is needed"):
+            holds(f"flops({argument}) == 1", "dim d = 4 graph forward(x[batch_size, new_tokens, d]) { return relu(x) }")
+
+
+def test_more_memory_than_is_advertised() -> None:
+    """An HBM card reports up to 7 % more: its GB are GiB."""
+    at = spec(SMALL).cost(device="one", memory_fraction=1.07).evaluate(seq_len=10)
+    # 10,700 − 792 bytes for 240 a sequence
+    assert at.max_batch_size == 41
+
+
+def test_a_condition_with_a_device() -> None:
+    model = spec(SMALL).compiled
+    setting = Setting(device=devices_of(model.program)["one"])
+    for condition in (
+        "device.memory == 10 kB",
+        "device.bandwidth == 1 GB/s",
+        "device.peak == 8 GFLOP/s",
+        "device.peak.fp8 == 16 GFLOP/s",
+        "device.peak.vector == 2 GFLOP/s",
+        "device.price == 3.6 USD/h",
+        "memory(batch_size=38, seq_len=10) <= device.memory",
+        "memory(batch_size=39, seq_len=10) > device.memory",
+        "ridge == device.peak / device.bandwidth",
+    ):
+        outcome = evaluate(model, parse_condition(Source("condition", condition)), setting)
+        assert outcome.holds is True, condition
+    for condition in ("device.peak.fp4 > 1 GFLOP/s", "device.memry > 1 GB", "device.memory > 1 GB/s"):
+        with refused("states no|in bytes"):
+            evaluate(model, parse_condition(Source("condition", condition)), setting)
+
+
 def test_throughput_is_in_tokens_or_in_sequences() -> None:
     prefill = spec(SMALL).cost("prefill", device="one").evaluate(batch_size=2, seq_len=10)
     assert prefill.throughput == pytest.approx(20 / prefill.latency, rel=1e-12)
@@ -393,6 +450,34 @@ def test_what_must_fit() -> None:
     # 800 bytes of weights leave 200 for 400 a sequence
     assert tight.status == "does_not_fit"
     assert tight.optimal_batch_size is None
+
+
+def test_statuses_at_their_edges() -> None:
+    text = "op own(x[b, t, c]) -> [b, t, c] {{ weight W[{}] : 8 bits state S[b, 1] matmul_flops = {} }}"
+    device = "device one { memory = 100 kB bandwidth = 1 GB/s peak bf16 = 1 GFLOP/s }"
+    graph = "graph forward(x[batch_size, new_tokens, 1]) { return own(x) }"
+
+    def answer(weights: int, flops: str) -> cm.Crossover:
+        return spec(f"{text.format(weights, flops)} {device} {graph}").crossover("one")
+
+    # bytes are the weights' and 4 a sequence, of which 2 are held
+    assert answer(40, "8 * b").status == "crosses"
+    assert answer(40, "8 * b").batch_size.value == answer(40, "8 * b").optimal_batch_size == 10
+    assert answer(41, "8 * b").optimal_batch_size == 11
+    # a FLOP too few at every batch size
+    assert answer(2, "4 * b + 1").status == "never"
+    # equal everywhere
+    assert answer(4, "4 * b + 4").status == "always"
+    assert answer(4, "4 * b + 4").optimal_batch_size == 1
+    # compute-bound up to 2 sequences: the more the better, until memory ends
+    leaves = answer(4, "2 * b + 8")
+    assert (leaves.status, leaves.batch_size.value, leaves.optimal_batch_size) == ("leaves", 2, 49_998)
+    assert answer(4, "2 * b + 8").limited_by == "memory"
+    # weights and one sequence just fit, or do not
+    assert answer(99_998, "5 * b").max_batch_size.value == 1
+    assert answer(99_998, "5 * b").status == "beyond_memory"
+    assert answer(99_999, "5 * b").status == "does_not_fit"
+    assert answer(99_999, "5 * b").batch_size.value == 99_999
 
 
 def test_latency_is_the_larger_time() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
@@ -487,6 +488,15 @@ def test_limits_have_messages_of_their_own() -> None:
     (fault,) = faults(f"model m {many}")
     assert fault.code == "limit"
     assert "1,000,000" in fault.message
+
+
+def test_a_file_of_more_than_16_mb_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "large.arch"
+    path.write_text("dim d = 4\n#" + "x" * (16_000_000 - 11))
+    assert cm.load(str(path)).dims == {"d": 4}
+    path.write_text("dim d = 4\n#" + "x" * (16_000_000 - 10))
+    with refused("16,000,001 bytes, more than the 16,000,000"):
+        cm.load(str(path))
 
 
 def test_a_block_called_again_costs_as_much_again() -> None:

@@ -252,6 +252,13 @@ class Builder:
             return value
         if wanted == "dim" and isinstance(value, Expr):
             return value
+        if wanted == "size" and isinstance(value, Expr):
+            fault = self.axis_fault(value)
+            if fault is None:
+                return value
+            message = f"`{kind.keyword}` has a `{name}` of {fault}: a whole number, 1 or more, is needed"
+            self.error("argument", message, span, facts=self.values_in(value))
+            return BROKEN
         if wanted == "flag" and isinstance(value, bool):
             return value
         if wanted == "text" and isinstance(value, str):
@@ -276,6 +283,7 @@ class Builder:
             "tensor or dim": "a tensor or a number",
             "tensor or flag": "a tensor, true or false",
             "dim": "a number or a dim",
+            "size": "a number or a dim",
             "flag": "true or false",
             "text": "a string",
             "dims": "a list of axes: [n, …]",

@@ -365,11 +365,6 @@ class _Expander(CustomEvaluator):
         experts = route.count()
         assert experts is not None
         count, top_k = self.env.value(experts), self.env.value(route.top_k)
-        fault = self.axis_fault(experts)
-        if fault:
-            span = spans.get("experts", call.span)
-            self.error("axis", f"`route` among {fault} experts: a whole number, 1 or more, is needed", span)
-            return None
         if is_number(top_k) and top_k <= 0:
             self.error("argument", f"`top_k` is {top_k}: it is more than 0", spans["top_k"])
             return None

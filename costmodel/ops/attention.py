@@ -5,7 +5,7 @@ from __future__ import annotations
 from sympy import Expr, Max, Min
 
 from costmodel.ops.base import Counting, Operation, Shaping, Tensor, fail, parameter
-from costmodel.symbols import ONE, ZERO, is_zero, product, put_in, rational, seq_len
+from costmodel.symbols import ONE, ZERO, is_number, is_zero, product, put_in, rational, seq_len
 
 
 class Attention(Operation, keyword="attention"):
@@ -30,7 +30,7 @@ class Attention(Operation, keyword="attention"):
     k: Tensor = parameter("tensor", doc="[b, s, g, d]")
     v: Tensor = parameter("tensor", doc="[b, s, g, e]")
     causal: bool = parameter("flag", False)
-    window: Expr | None = parameter("dim", None)
+    window: Expr | None = parameter("size", None)
     softcap: Expr | None = parameter("dim", None)
     bias: Tensor | bool | None = parameter("tensor or flag", None)
     sinks: Tensor | bool | None = parameter("tensor or flag", None)
@@ -68,6 +68,15 @@ class Attention(Operation, keyword="attention"):
                 " the one must divide the other",
                 ("k", f"axis 2 is {model.shown(groups)}"),
                 ("q", f"axis 2 is {model.shown(heads)}"),
+            )
+        tokens, length = self.q.shape[1], self.k.shape[1]
+        missing = model.value(tokens - length)
+        if self.causal and is_number(missing) and missing > 0:
+            fail(
+                f"`attention` with causal=true takes queries of a sequence's last tokens, and {model.figure(tokens)}"
+                f" are more than all {model.figure(length)} of it",
+                ("q", f"axis 1 is {model.shown(tokens)}"),
+                ("k", f"axis 1 is {model.shown(length)}"),
             )
         return model.activation((*self.q.shape[:3], self.v.shape[3]))
 

@@ -83,8 +83,8 @@ class Parameter(Frozen):
 def parameter(kind: str, default: Any = NEEDED, doc: str = "") -> Any:
     """A parameter of an operation.
 
-    Kinds: `tensor`; `dim`, a number or an expression in dims; `flag`; `dtype`; `text`; `dims`, a list of dims;
-    `tensor or flag`.
+    Kinds: `tensor`; `dim`, a number or an expression in dims; `size`, one that is whole and 1 or more; `flag`; `dtype`;
+    `text`; `dims`, a list of sizes; `tensor or flag`.
     """
     return Parameter(kind, default, doc)
 

@@ -20,7 +20,7 @@ class Cache(Operation, keyword="cache"):
     """
 
     x: Tensor = parameter("tensor", doc="[b, new_tokens, ...]")
-    window: Expr | None = parameter("dim", None)
+    window: Expr | None = parameter("size", None)
     dtype: DType | None = parameter("dtype", None)
 
     def infer(self, model: Shaping) -> Tensor:

@@ -138,10 +138,10 @@ class Conv1d(Operation, keyword="conv1d"):
     """
 
     x: Tensor = parameter("tensor", doc="[b, t, in]")
-    kernel: Expr = parameter("dim")
-    out: Expr = parameter("dim")
-    stride: Expr = parameter("dim", ONE)
-    groups: Expr = parameter("dim", ONE)
+    kernel: Expr = parameter("size")
+    out: Expr = parameter("size")
+    stride: Expr = parameter("size", ONE)
+    groups: Expr = parameter("size", ONE)
     bias: bool = parameter("flag", False)
     causal: bool = parameter("flag", False)
     dtype: object = parameter("dtype", None)

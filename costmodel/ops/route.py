@@ -27,7 +27,7 @@ class Route(Operation, keyword="route"):
     scores: Tensor | None = parameter("tensor", None)
     top_k: Expr = parameter("dim")
     distinct: Expr | None = parameter("dim", None)
-    experts: Expr | None = parameter("dim", None)
+    experts: Expr | None = parameter("size", None)
     result: Tensor | None = None
     """What the body returns."""
 

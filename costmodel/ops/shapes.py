@@ -5,7 +5,7 @@ from __future__ import annotations
 from sympy import Expr
 
 from costmodel.ops.base import Operation, Shape, Shaping, Tensor, fail, parameter
-from costmodel.symbols import ONE, ZERO, product, total
+from costmodel.symbols import ONE, ZERO, is_number, product, total
 
 
 class Split(Operation, keyword="split"):
@@ -43,6 +43,9 @@ class Slice(Operation, keyword="slice"):
         _needs_axes(self.x, 1, "slice")
         last = model.value(self.x.shape[-1])
         low, high = model.value(self.lo), model.value(self.hi)
+        for name, position in (("lo", low), ("hi", high)):
+            if is_number(position) and not position.is_Integer:
+                fail(f"`slice` takes whole positions, and this is {position}", (name, "a fraction"), code="argument")
         bounds = f"{model.figure(self.lo)} up to {model.figure(self.hi)} of an axis of {model.figure(last)}"
         for name, wrong in (("lo", (low < 0) == True), ("hi", (high > last) == True), ("hi", (high <= low) == True)):  # noqa: E712
             if wrong:
@@ -114,7 +117,7 @@ class Last(Operation, keyword="last"):
     """`last(x, n=1)`: the last n tokens, [b, n, ...]."""
 
     x: Tensor = parameter("tensor", doc="[b, t, ...]")
-    n: Expr = parameter("dim", ONE)
+    n: Expr = parameter("size", ONE)
     is_view = True
 
     def infer(self, model: Shaping) -> Tensor:
