@@ -26,6 +26,11 @@ from typing import Any
 import pytest
 
 from costmodel.check import check
+from costmodel.dtypes import DTYPE_NAMES, ROLES
+from costmodel.names import RESERVED
+from costmodel.ops import OPERATIONS
+from costmodel.quantity_names import CONDITION_ARGUMENTS, QUANTITIES
+from costmodel.units import UNITS
 
 from .conftest import ROOT, Done
 
@@ -227,6 +232,21 @@ def anchors(path: Path) -> set[str]:
     """The names under which GitHub finds a page's headings."""
     headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_language_page_names_every_word() -> None:
+    """Operations, quantities, dtypes, units, reserved words, arguments of conditions: none is missing."""
+    text = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"[A-Za-z_]\w*", text))
+    signs = {"+", "-", "*", "/"}
+    for known in (OPERATIONS, QUANTITIES, DTYPE_NAMES, ROLES, RESERVED, CONDITION_ARGUMENTS):
+        assert sorted(set(known) - words - signs) == []
+    assert sorted({unit for unit in UNITS if unit not in text and unit.removesuffix("/s") not in words}) == []
+    for name, kind in OPERATIONS.items():
+        for parameter in kind.parameters() if name.isidentifier() else ():
+            assert parameter.required or parameter.name in words, (
+                f"docs/language.md says nothing of `{parameter.name}` of `{name}`"
+            )
 
 
 def test_docstrings() -> None:
