@@ -249,6 +249,12 @@ def test_the_language_page_names_every_word() -> None:
             )
 
 
+def test_the_tests_that_the_architecture_names_are_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for name in re.findall(r"`(?:tests/)?(test_\w+\*?|naive_walk)(?:\.py)?`", text):
+        assert list((ROOT / "tests").glob(f"{name}.py")), name
+
+
 def test_docstrings() -> None:
     """The examples in the package's docstrings, found by their prompts."""
     files = [path for folder in ("costmodel", "cli", "grammar") for path in sorted((ROOT / folder).rglob("*.py"))]
