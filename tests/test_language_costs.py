@@ -1,4 +1,4 @@
-"""LANGUAGE.md 4, how finely costs are counted and how times add up. Figures are worked out by hand."""
+"""docs/language.md 4, how finely costs are counted and how times add up. Figures are worked out by hand."""
 
 from __future__ import annotations
 

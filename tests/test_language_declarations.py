@@ -1,4 +1,4 @@
-"""LANGUAGE.md 1 and 2: how a spec is written, and what each declaration means. Figures are worked out by hand."""
+"""docs/language.md 1 and 2: how a spec is written, and what each declaration means. Figures are worked out by hand."""
 
 from __future__ import annotations
 

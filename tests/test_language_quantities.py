@@ -1,4 +1,4 @@
-"""LANGUAGE.md 5 to 7: devices, quantities, and the worked figures. Figures are worked out by hand."""
+"""docs/language.md 5 to 7: devices, quantities, and the worked figures. Figures are worked out by hand."""
 
 from __future__ import annotations
 

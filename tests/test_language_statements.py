@@ -1,4 +1,4 @@
-"""LANGUAGE.md 3: tensors, statements and scopes. Figures are worked out by hand."""
+"""docs/language.md 3: tensors, statements and scopes. Figures are worked out by hand."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from sympy import Expr, Min, Symbol
 from sympy import floor as floor_of
 
 from costmodel.costs import CostTable
-from costmodel.elaborate.dataflow import Node
 from costmodel.figures import figure
 from costmodel.symbols import ZERO, batch_size, is_zero, rational
 from costmodel.symbols import total as sum_of
@@ -29,14 +28,14 @@ class Fit:
     capacity: Expr
     weights: Expr
     sequence: Expr
-    peaks: tuple[tuple[Expr, Expr, Node | None], ...]
+    peaks: tuple[tuple[Expr, Expr], ...]
 
     @cached_property
     def largest(self) -> Expr | None:
         """The largest batch in closed form, rounded down; None where nothing limits it."""
         bounds = [
             (self.capacity - self.weights - u) / (self.sequence + a)
-            for u, a, _ in self.peaks
+            for u, a in self.peaks
             if not is_zero(self.sequence + a)
         ]
         return floor_of(Min(*bounds), evaluate=False) if bounds else None
@@ -55,31 +54,26 @@ class Fit:
         bounds = self._bounds(point)
         if not bounds:
             return None if figure(self.capacity - self.weights, point) >= 0 else 0
-        return max(0, floor(min(bound for bound, _ in bounds)))
+        return max(0, floor(min(bounds)))
 
     def exact_at(self, point: Mapping[Symbol, Fraction]) -> Fraction | None:
         """The largest batch at a point before it is rounded."""
         bounds = self._bounds(point)
-        return min(bound for bound, _ in bounds) if bounds else None
+        return min(bounds) if bounds else None
 
-    def binding_at(self, point: Mapping[Symbol, Fraction]) -> Node | None:
-        """The operation whose activations bind, at fidelity `traffic`."""
-        bounds = self._bounds(point)
-        return min(bounds, key=lambda bound: bound[0])[1] if bounds else None
-
-    def _bounds(self, point: Mapping[Symbol, Fraction]) -> list[tuple[Fraction, Node | None]]:
+    def _bounds(self, point: Mapping[Symbol, Fraction]) -> list[Fraction]:
         room = Fraction(figure(self.capacity - self.weights, point))
         found = []
-        for u, a, node in self.peaks:
+        for u, a in self.peaks:
             slope = Fraction(figure(self.sequence + a, point))
             if slope > 0:
-                found.append(((room - Fraction(figure(u, point))) / slope, node))
+                found.append((room - Fraction(figure(u, point))) / slope)
         return found
 
     def bytes_at(self, batch: int | Fraction, point: Mapping[Symbol, Fraction]) -> Fraction:
         """The bytes that a batch needs."""
         held = Fraction(figure(self.weights + self.sequence * rational(Fraction(batch)), point))
-        return held + max(Fraction(figure(u + a * rational(Fraction(batch)), point)) for u, a, _ in self.peaks)
+        return held + max(Fraction(figure(u + a * rational(Fraction(batch)), point)) for u, a in self.peaks)
 
     def margin_at(self, batch: int | Fraction, point: Mapping[Symbol, Fraction]) -> Fraction:
         """The bytes left over, negative where they are missing."""
@@ -91,15 +85,15 @@ def fit(table: CostTable, memory: Expr, fraction: Fraction) -> Fit | None:
     constant, sequence = linear(table.cache_memory, batch_size) or (None, None)
     if constant is None or sequence is None:
         return None
-    peaks: list[tuple[Expr, Expr, Node | None]] = []
+    peaks: list[tuple[Expr, Expr]] = []
     if table.fidelity == "traffic":
-        for peak, node in table.activation_peaks:
+        for peak, _ in table.activation_peaks:
             parts = linear(peak, batch_size)
             if parts is None:
                 return None
-            peaks.append((*parts, node))
+            peaks.append(parts)
     if not peaks:
-        peaks = [(ZERO, ZERO, None)]
+        peaks = [(ZERO, ZERO)]
     return Fit(memory * rational(fraction), table.weight_memory + constant, sequence, tuple(peaks))
 
 
