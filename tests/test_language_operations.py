@@ -1,4 +1,4 @@
-"""docs/language.md 4, the table of operations: results, matmul FLOPs and vector FLOPs. Figures are worked out by hand."""
+"""docs/language.md 4, the table of operations: results, matmul and vector FLOPs. Figures are worked out by hand."""
 
 from __future__ import annotations
 

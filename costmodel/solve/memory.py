@@ -52,9 +52,7 @@ class Fit:
             Open: a symbol has no figure.
         """
         bounds = self._bounds(point)
-        if not bounds:
-            return None if figure(self.capacity - self.weights, point) >= 0 else 0
-        return max(0, floor(min(bounds)))
+        return max(0, floor(min(bounds))) if bounds else None
 
     def exact_at(self, point: Mapping[Symbol, Fraction]) -> Fraction | None:
         """The largest batch at a point before it is rounded."""
@@ -62,12 +60,15 @@ class Fit:
         return min(bounds) if bounds else None
 
     def _bounds(self, point: Mapping[Symbol, Fraction]) -> list[Fraction]:
+        """What each part allows; one that does not grow allows every batch, or none."""
         room = Fraction(figure(self.capacity - self.weights, point))
         found = []
         for u, a in self.peaks:
-            slope = Fraction(figure(self.sequence + a, point))
+            slope, left = Fraction(figure(self.sequence + a, point)), room - Fraction(figure(u, point))
             if slope > 0:
-                found.append((room - Fraction(figure(u, point))) / slope)
+                found.append(left / slope)
+            elif left < 0:
+                found.append(Fraction(0))
         return found
 
     def bytes_at(self, batch: int | Fraction, point: Mapping[Symbol, Fraction]) -> Fraction:
