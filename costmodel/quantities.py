@@ -71,9 +71,11 @@ class Quantities:
         if expr is None:
             return None
         try:
-            return figure(expr, point)
+            value = figure(expr, point)
         except (Open, ZeroDivisionError):
             return None
+        # negative where free dims are given figures with which not even the weights fit
+        return max(value, Fraction(0)) if name == "max_batch_size" else value
 
     @property
     def _device(self) -> Device:

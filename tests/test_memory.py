@@ -41,3 +41,17 @@ def test_what_nothing_limits() -> None:
     device = 'device small "Small" { memory = 2 MB  bandwidth = 1 GB/s  peak bf16 = 1 TFLOP/s }'
     assert cm.parse(f"{text} {device}").crossover("small").max_batch_size_value is None
     assert cm.parse(f"{text} {device.replace('2 MB', '1.9 MB')}").crossover("small").max_batch_size_value == 0
+
+
+def test_nothing_fits_is_no_batch_and_never_less() -> None:
+    """As a quantity too: in the library, in an `expect`, and where a dim that decides it was freed."""
+    model = cm.load("llama-3.1:405b")
+    assert model.crossover("h100-nvl", seq_len=1024).max_batch_size_value == 0
+    assert model.cost(device="h100-nvl").max_batch_size == 0
+    free = model.free("num_layers").cost(device="h100-nvl")
+    assert free.evaluate(seq_len=1024, num_layers=126).max_batch_size == 0
+    # two layers of 3,187,703,808 parameters, two embeddings and a norm; a sequence keeps 8 MiB
+    weights = 2 * (2 * 3_187_703_808 + 2 * 128_256 * 16_384 + 16_384)
+    assert free.evaluate(seq_len=1024, num_layers=2).max_batch_size == (94 * 10**9 - weights) // 2**23
+    text = PRODUCT + 'expect max_batch_size(device = "small", fidelity = "traffic") == 0'
+    assert cm.parse(text).check().ok

@@ -13,7 +13,7 @@ from sympy import floor as floor_of
 
 from costmodel.costs import CostTable
 from costmodel.figures import figure
-from costmodel.symbols import ZERO, batch_size, is_zero, rational
+from costmodel.symbols import ZERO, batch_size, is_zero, rational, sign
 from costmodel.symbols import total as sum_of
 
 
@@ -32,18 +32,23 @@ class Fit:
 
     @cached_property
     def largest(self) -> Expr | None:
-        """The largest batch in closed form, rounded down; None where nothing limits it."""
+        """The largest batch in closed form, rounded down; None where nothing limits it.
+
+        0 where not even the weights fit. Where that hangs on free dims it is negative for those at which they do not.
+        """
+        if any(sign(self.capacity - self.weights - u) == -1 for u, _ in self.peaks):
+            return ZERO
+        return None if self.ratio is None else floor_of(self.ratio, evaluate=False)
+
+    @cached_property
+    def ratio(self) -> Expr | None:
+        """What the parts that grow with the batch allow of it, not rounded."""
         bounds = [
             (self.capacity - self.weights - u) / (self.sequence + a)
             for u, a in self.peaks
             if not is_zero(self.sequence + a)
         ]
-        return floor_of(Min(*bounds), evaluate=False) if bounds else None
-
-    @cached_property
-    def ratio(self) -> Expr | None:
-        """The same before it is rounded."""
-        return None if self.largest is None else self.largest.args[0]
+        return Min(*bounds) if bounds else None
 
     def largest_at(self, point: Mapping[Symbol, Fraction]) -> int | None:
         """The largest whole batch at a point: 0 where not even one fits, None where nothing limits it.
