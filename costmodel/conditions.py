@@ -31,7 +31,7 @@ from costmodel.symbols import (
     sign,
     symbol,
 )
-from costmodel.units import BYTES, BYTES_PER_SECOND, FLOP_PER_SECOND, PLAIN, USD_PER_SECOND
+from costmodel.units import BYTES, BYTES_PER_SECOND, FLOP_PER_SECOND, PLAIN, USD_PER_SECOND, WATT
 
 _TEXTS = ("phase", "graph", "fidelity", "timing", "masked", "fusion", "device")
 
@@ -142,13 +142,17 @@ def _of_device(setting: Setting, compiled: Compiled, fields: tuple[str, ...], no
             return Measure(device.memory, BYTES)
         case ("bandwidth",):
             return Measure(device.bandwidth, BYTES_PER_SECOND)
+        case ("link",) if device.link is not None:
+            return Measure(device.link, BYTES_PER_SECOND)
+        case ("tdp",) if device.tdp is not None:
+            return Measure(device.tdp, WATT)
         case ("price",) if device.price is not None:
             return Measure(device.price, USD_PER_SECOND)
         case ("peak",):
             return Measure(device.peak(compiled.environment.dtypes["compute"]), FLOP_PER_SECOND)
         case ("peak", kind) if kind in device.peaks or kind == VECTOR:
             return Measure(device.peak(kind), FLOP_PER_SECOND)
-    near = nearest(fields[0], ("memory", "bandwidth", "peak", "price"))
+    near = nearest(fields[0], ("memory", "bandwidth", "peak", "link", "tdp", "price"))
     raise SpecError(
         Diagnostic(
             "unknown-name",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from sympy import Expr
@@ -14,17 +15,25 @@ from costmodel.measures import Measure, measure
 from costmodel.names import listed, nearest
 from costmodel.program import Program, link
 from costmodel.source import Diagnostic, Label, Report, Span, SpecError
-from costmodel.units import BYTES, BYTES_PER_SECOND, FLOP_PER_SECOND, USD_PER_SECOND, Dimension
+from costmodel.units import BYTES, BYTES_PER_SECOND, FLOP_PER_SECOND, USD_PER_SECOND, WATT, Dimension
 
 VECTOR = "vector"
-_FIELDS: dict[str, Dimension] = {"memory": BYTES, "bandwidth": BYTES_PER_SECOND, "price": USD_PER_SECOND}
+_FIELDS: dict[str, Dimension] = {
+    "memory": BYTES,
+    "bandwidth": BYTES_PER_SECOND,
+    "link": BYTES_PER_SECOND,
+    "tdp": WATT,
+    "price": USD_PER_SECOND,
+}
 
 
 @dataclass(frozen=True)
 class Device:
     """An accelerator. Memory in bytes, bandwidth in bytes a second, peaks in FLOP a second, price in USD a second.
 
-    `peaks` are by dtype, `vector` for elementwise work; dense unless the name says `sparse`.
+    `peaks` are by dtype, `vector` for elementwise work; dense unless the name says `sparse`. `link` is what it
+    exchanges with others of its kind, both directions together, in bytes a second; `tdp` its power in watts. Nothing is
+    computed from these two.
     """
 
     name: str
@@ -32,6 +41,8 @@ class Device:
     memory: Expr
     bandwidth: Expr
     peaks: Mapping[str, Expr]
+    link: Expr | None
+    tdp: Expr | None
     price: Expr | None
     source: str | None
     span: Span
@@ -42,7 +53,7 @@ class Device:
         return "sparse" in self.name
 
     def times(self, count: int) -> Device:
-        """So many of it as one: memory, bandwidth, peaks and price times `count`, communication left out."""
+        """So many of it as one: memory, bandwidth, peaks, power and price times `count`, communication left out."""
         if count == 1:
             return self
         return replace(
@@ -50,6 +61,7 @@ class Device:
             memory=self.memory * count,
             bandwidth=self.bandwidth * count,
             peaks={kind: peak * count for kind, peak in self.peaks.items()},
+            tdp=None if self.tdp is None else self.tdp * count,
             price=None if self.price is None else self.price * count,
             count=self.count * count,
         )
@@ -151,6 +163,8 @@ def _device(node: syntax.DeviceDeclaration, report: Report) -> Device | None:
         values["memory"],
         values["bandwidth"],
         peaks,
+        values.get("link"),
+        values.get("tdp"),
         values.get("price"),
         source,
         node.name_span,
@@ -187,6 +201,7 @@ def _stated(item: syntax.Field, dimension: Dimension) -> Expr:
     return found.value
 
 
+@cache
 def shipped_device(name: str) -> Device:
     """A shipped device under its file's name."""
     report = Report()

@@ -98,6 +98,8 @@ def _device_json(name: str) -> dict[str, Any]:
         "memory": _exact(device.memory),
         "bandwidth": _exact(device.bandwidth),
         "peaks": {kind: _exact(peak) for kind, peak in device.peaks.items()},
+        "link": None if device.link is None else _exact(device.link),
+        "tdp": None if device.tdp is None else _exact(device.tdp),
         "price_per_hour": None if device.price is None else as_json(as_figure(device.price) * 3600),
         "source": device.source,
         "sparse": device.sparse,
@@ -191,10 +193,9 @@ def _devices(page: Page) -> None:
                 f"{decimal(as_figure(device.bandwidth) / 10**12, 3)} TB/s",
                 *(_tera(device, kind) for kind in ("bf16", "fp8", "int8")),
                 decimal(ridge, 1) if ridge is not None else "–",
-                "with 2:4 sparsity" if device.sparse else "",
             )
         )
-    page.table(rows, "lrrrrrrl", header=("name", "memory", "bandwidth", "bf16", "fp8", "int8", "ridge", ""), indent=0)
+    page.table(rows, "lrrrrrr", header=("name", "memory", "bandwidth", "bf16", "fp8", "int8", "ridge"), indent=0)
     page.space()
     page.text(
         f"{len(rows)} devices. `list devices {rows[0][0]}` shows one with every peak, its price and its source; a file"
@@ -219,6 +220,10 @@ def _device(page: Page, name: str) -> None:
     for kind, peak in device.peaks.items():
         ridge = "" if kind == VECTOR else f"ridge {decimal(as_figure(peak / device.bandwidth), 1)} FLOP/B"
         rows.append((f"peak {kind}", with_prefix(as_figure(peak), "FLOP/s"), ridge))
+    if device.link is not None:
+        rows.append(("link", with_prefix(as_figure(device.link), "B/s"), "both directions"))
+    if device.tdp is not None:
+        rows.append(("power", f"{plain(as_figure(device.tdp))} W", ""))
     price = "not stated" if device.price is None else f"{plain(as_figure(device.price) * 3600)} USD/h"
     rows.append(("price", price, ""))
     page.table(rows, "lrl")
