@@ -175,6 +175,7 @@ class Cost:
         """
         point = _point(self.compiled, figures)
         self.quantities.check_point(point)
+        self.compiled.check_dims(self.quantities.table.dataflow, point)
         return Evaluated(self, point)
 
     def _repr_latex_(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from functools import cached_property
 
 from sympy import Expr, Symbol
@@ -187,6 +188,22 @@ class Compiled:
             assert found is not None
             self._dataflows[key] = found
         return found
+
+    def check_dims(self, flow: Dataflow, figures: Mapping[Symbol, Fraction]) -> None:
+        """Whether a graph's shapes agree with figures for dims that are free.
+
+        Raises:
+            SpecError: they do not.
+        """
+        span = self.program.source.span(0, 0)
+        sets: dict[str, syntax.Expression] = {
+            s.name: syntax.Number(value, str(value), span)
+            for s, value in figures.items()
+            if s.name in self.program.dims and s.name not in WORKLOAD
+        }
+        if sets:
+            settings = {s.name: value for s, value in flow.settings.items()}
+            self.changed(sets).expand(PhaseSettings(flow.phase, flow.graph, settings))
 
     @property
     def expanded(self) -> list[Dataflow]:

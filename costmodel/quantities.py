@@ -92,7 +92,8 @@ class Quantities:
         """Whether figures may be put in here.
 
         Raises:
-            SpecError: a symbol has a value already, or there are more new tokens than the context has.
+            SpecError: a symbol has a value already, a dim computed from it is no whole number, or there are more new
+                tokens than the context has.
         """
         flow = self.table.dataflow
         for known in point:
@@ -101,6 +102,7 @@ class Quantities:
                 by = f"phase `{flow.phase}` sets it" if known in flow.settings else "the spec or an option sets it"
                 raise SpecError(Diagnostic("argument", f"`{known}` is {value} here and cannot be put in", facts=(by,)))
         given = {s: rational(v) for s, v in point.items()}
+        flow.environment.check_whole(given)
         new, context = (put_in(self.table.put_in(s), given) for s in (new_tokens, seq_len))
         if is_number(new) and is_number(context) and new > context:
             raise SpecError(

@@ -416,6 +416,15 @@ def test_activation_memory() -> None:
     assert cost.activation_memory == 5 * 32 * b
     assert same(cost.memory, cost.weight_memory + cost.cache_memory + 160 * b)
     assert same(model.cost().memory, cost.weight_memory + cost.cache_memory)
+    # what does not run holds nothing: a `repeat` of 0, an encoder behind a `keep`
+    idle = forward(
+        "repeat n { weight W[d -> 99] y = matmul(x, W) x = relu(x) }\nreturn relu(x)", top="dim d = 4 dim n = 0"
+    )
+    assert idle.cost().activation_memory == 16 * b
+    assert idle.set(n=1).cost().activation_memory == (8 + 198) * b
+    heard = forward("m = keep(relu(a))\nreturn x + last(m)", "a[batch_size, 50, 4], x[batch_size, 1, 4]", "")
+    assert heard.cost("prefill").activation_memory == 2 * 400 * b
+    assert heard.cost("decode").activation_memory == 16 * b
     carried = forward("y = relu(x)\nrepeat 2 { y = exp(y) x = x + last(relu(y)) }\nreturn x + y", top="dim d = 4")
     # x + last(…): x carried and in, the other in, the result, and y carried
     assert carried.cost(new_tokens=1).activation_memory == 4 * 8 * b

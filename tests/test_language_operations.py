@@ -265,6 +265,8 @@ def test_cache_grows_the_axis_of_tokens() -> None:
         assert counted(model) == (0, 0)
         assert model.cost().cache_memory == 2 * b * length * g * d
         assert model.cost("prefill").cache_memory == 2 * b * length * g * d
+    ids = forward("return cache(x)", "x[batch_size, new_tokens]", FREE)
+    assert shape(ids) == (b, s)
     assert codes("graph forward(x[batch_size, 7, 4]) { return cache(x) }") == {"shape"}
     assert codes("graph forward(x[batch_size]) { return cache(x) }") == {"shape"}
 

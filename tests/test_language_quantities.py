@@ -232,6 +232,22 @@ def test_figures_that_cannot_be_put_in() -> None:
             holds(f"flops({argument}) == 1", "dim d = 4 graph forward(x[batch_size, new_tokens, d]) { return relu(x) }")
 
 
+def test_dims_must_be_possible_with_the_figures_put_in() -> None:
+    top = "dim d dim heads dim size = d / heads dim chunks = seq_len / 4"
+    body = "weight W[d -> heads, size], V[d -> 2, size]\nreturn attention(matmul(x, W), matmul(x, V), matmul(x, V))"
+    cost = forward(body, top=top).cost()
+    assert cost.evaluate(d=24, heads=4).params == 24 * 24 + 24 * 2 * 6
+    with refused("`size` is 24/5, which is no whole number"):
+        cost.evaluate(d=24, heads=5)
+    with refused("`chunks` is 9/4, which is no whole number"):
+        cost.evaluate(seq_len=9)
+    # shapes that only these figures make wrong
+    with refused("cannot share 2 key heads among 3 query heads"):
+        cost.evaluate(d=24, heads=3)
+    with refused("is 0"):
+        cost.evaluate(d=0, heads=4)
+
+
 def test_more_memory_than_is_advertised() -> None:
     """An HBM card reports up to 7 % more: its GB are GiB."""
     at = spec(SMALL).cost(device="one", memory_fraction=1.07).evaluate(seq_len=10)

@@ -75,6 +75,18 @@ class Environment:
             found = self._cache[expr] = put_in(expr, self.values)
         return found
 
+    def check_whole(self, figures: Mapping[Symbol, Expr]) -> None:
+        """Whether the dims that are computed from these symbols are whole with figures put in.
+
+        Raises:
+            SpecError: one is a fraction, or negative.
+        """
+        values = {**self.values, **figures}
+        for of, value in self.values.items():
+            node = self.given.get(of.name)
+            if node is not None and not isinstance(node, Expr) and value.free_symbols & figures.keys():
+                _whole(of.name, put_in(value, figures), node, self.given, values)
+
     @cached_property
     def role_values(self) -> dict[Symbol, Expr]:
         """The bytes of a value by role."""
