@@ -75,6 +75,22 @@ def test_params_of_experts_and_of_a_graph_without_tokens() -> None:
     assert spec(text).cost(graph="vision", fidelity="params").flops == 2 * 48 * b
 
 
+def test_params_of_weights_that_are_used_in_other_bodies() -> None:
+    """Each stored weight once, wherever it is used first, or not at all."""
+    text = """
+    dim d = 4
+    weight W[d -> d], idle[7]
+    graph forward(x[batch_size, new_tokens, d]) {
+        repeat 5 { weight A[d -> d], g[3] x = matmul(matmul(x, W), A) repeat 2 { x = matmul(x, W) } }
+        return x
+    }
+    """
+    cost = spec(text).cost(fidelity="params")
+    assert cost.params == 16 + 7 + 5 * (16 + 3)
+    assert cost.flops == 2 * 118 * b
+    assert cost.bytes == 2 * 118
+
+
 # --- fidelity `cache`
 
 

@@ -94,6 +94,11 @@ def test_a_unit_stands_on_the_line_of_its_number() -> None:
     body = "y = x * 2 p, q = split(y, [1, 3]) z = p * 2\nGB = q return z + last(GB)"
     assert shape(forward(body, top="dim d = 4")) == (b, 1, 3)
     assert codes("dim a = 4 GB") == {"syntax"}
+    several = "weight A[d] : 4 bits, B2[d] : 3 bits C[d] : 5 bits\nreturn x + A + B2 + C"
+    assert codes(f"dim d = 8 graph forward(x[d]) {{ {several} }}") == {"syntax"}
+    assert forward(several.replace("bits C", "bits, C"), "x[d]", "dim d = 8").cost().weight_memory == 12
+    body = "x = x * 2 weight w[d] x = x * 2 if d == 4 { x = x * 2 repeat 2 { x = x * 2 } } x = x + 2 return x * w"
+    assert table(forward(body, top="dim d = 4")).vector_flops == 4 * b * (3 + 2 + 2)
     assert holds("weight_memory == 2 kB", "graph forward(x[1000]) { weight w[1000] return x + w }")
 
 
@@ -109,6 +114,8 @@ def test_names_numbers_and_strings() -> None:
         "d": 4,
     }
     assert codes("dim größe = 4") == {"syntax"}
+    # kept for sharding
+    assert codes("graph forward(x[4]) { return x @ x }") == {"syntax"}
     assert "syntax" in codes("dim a = 4 'doc'")
 
 
@@ -241,6 +248,10 @@ def test_use_is_relative_to_the_file_then_to_the_shipped_specs(tmp_path: Path) -
         b="block one(x) { return x }",
     )
     assert load(tmp_path).check().ok
+    # up again, as long as it stays within
+    write(tmp_path, parts__a='use "../b.arch" dim hidden_size')
+    assert load(tmp_path).cost().params == 3 * 6
+    write(tmp_path, parts__a='use "b.arch"')
     # a file of one's own goes before the shipped one
     write(tmp_path, blocks__feed_forward="block feed_forward(x) { return x } dim intermediate_size")
     assert load(tmp_path).cost().params == 4
