@@ -9,7 +9,7 @@ import pytest
 from sympy import Expr, Max, Min, Rational
 
 import costmodel as cm
-from costmodel.costs import TERMS
+from costmodel.costs import TERMS, Cost
 
 from .language import b, dims, forward, holds, row, s, same, spec, t, table
 
@@ -334,6 +334,37 @@ def test_traffic_of_experts() -> None:
     assert found["matmul_flops"] == 2 * 40 * b * t
     assert terms(model, "route") == {"vector_flops": 20 * b * t}
     assert terms(model, "route", fusion="none")["activation_bytes"] == 2 * 10 * b * t + 10 * b * t
+
+
+def test_what_is_kept_in_a_route_moves_k_times() -> None:
+    body = """
+    y = route(x, experts=8, top_k=3) {
+        k = cache(x)
+        m = keep(relu(x))
+        z = conv1d(x, kernel=3, out=d, causal=true)
+        return einsum("b t d, b s d -> b t d", z, k) + einsum("b t d, b s d -> b t d", z, m)
+    }
+    return y
+    """
+    model = forward(body, top="dim d = 4")
+    # without past, as many tokens as the context has: all rows of the cache and of what is kept are written
+    assert same(prefill(model, "cache").cache_write_bytes, 3 * 8 * b * s)
+    assert same(prefill(model, "keep").cache_write_bytes, 3 * 8 * b * s)
+    assert same(prefill(model, "conv1d").cache_write_bytes, 3 * 16 * b)
+    assert same(prefill(model, "conv1d").cache_read_bytes, 3 * 16 * b)
+    assert same(prefill(model, "einsum").cache_read_bytes, 3 * 8 * b * s)
+    assert same(prefill(model, "einsum").activation_bytes, 3 * 2 * 8 * b * s)
+    own = "op own(x[b, t, c]) -> [b, t, c] { state S[b, c] read_bytes = 5 write_bytes = 7 }"
+    body = "y = route(x, experts=8, top_k=3) { return own(x) }\nreturn y"
+    assert terms(forward(body, top=f"dim d = 4 {own}"), "own") == {"activation_bytes": 3 * 12}
+    body = body.replace("own(x)", "other(x)")
+    other = own.replace("own", "other").replace("read_bytes = 5 write_bytes = 7", "")
+    found = terms(forward(body, top=f"dim d = 4 {other}"), "other")
+    assert found == {"cache_read_bytes": 24 * b, "cache_write_bytes": 24 * b, "activation_bytes": 3 * 16 * b * t}
+
+
+def prefill(model: cm.Model, keyword: str) -> Cost:
+    return row(model, keyword, "prefill", fidelity="traffic").cost
 
 
 def test_views_move_nothing() -> None:
