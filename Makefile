@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint fuzz bench tables golden clean
+.PHONY: demo test lint fuzz bench tables golden models clean
 
 demo: $(STAMP)
 	$(BIN)/costmodel crossover llama-3.1:8b --device h100-nvl --seq-len 8192
@@ -34,6 +34,10 @@ golden: $(STAMP)
 	$(BIN)/python -m pytest -n auto --update-golden tests
 
 # setuptools warns of every editable install; what goes wrong is an error, and shown all the same
+# docs/models.md, after a change of a shipped model
+models: $(STAMP)
+	$(BIN)/python -m docs.models
+
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
