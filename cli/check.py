@@ -6,9 +6,8 @@ from typing import Any
 
 import click
 
-from costmodel.check import CheckResult, check
-from costmodel.render.checking import checks_json, checks_page
-from costmodel.render.diagnostics import render
+from costmodel.check import check
+from costmodel.render.checking import checks_json, checks_page, messages
 
 from .common import emit_json, emit_page, width
 from .options import OUTPUT, options
@@ -30,15 +29,7 @@ def command(specs: tuple[str, ...], **given: Any) -> int:
         emit_json(checks_json(results), given)
     elif len(results) > 1 or not results[0].errors:
         emit_page(checks_page(results, width()), given)
-    said = "\n\n".join(filter(None, (_messages(result) for result in results)))
+    said = "\n\n".join(filter(None, map(messages, results)))
     if said and not given["as_json"]:
         click.echo(("\n" if results[0].expects or len(results) > 1 else "") + said, err=True)
     return 2 if any(result.errors for result in results) else 0 if all(result.ok for result in results) else 1
-
-
-def _messages(result: CheckResult) -> str:
-    failed = [e.diagnostic for e in result.expects if e.diagnostic is not None]
-    found = [*result.errors, *failed, *result.warnings]
-    if not found:
-        return ""
-    return render(found, result.unchecked)

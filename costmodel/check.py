@@ -12,9 +12,9 @@ from costmodel.compile import Compiled, compile_spec, phases_of, with_free
 from costmodel.conditions import Outcome, evaluate
 from costmodel.device import devices_of
 from costmodel.elaborate.dataflow import Dataflow
-from costmodel.elaborate.environment import where
 from costmodel.figures import as_figure
 from costmodel.measures import Measure
+from costmodel.names import prose
 from costmodel.ops.custom import Unused
 from costmodel.solve.budget import Unsolvable
 from costmodel.solve.piecewise import fold
@@ -47,6 +47,7 @@ class CheckResult:
     errors: tuple[Diagnostic, ...]
     warnings: tuple[Diagnostic, ...]
     unchecked: str = ""
+    has_graph: bool = False
 
     @property
     def ok(self) -> bool:
@@ -70,7 +71,8 @@ def check_compiled(compiled: Compiled) -> CheckResult:
     variants = [named] if named is not None else [None, *program.variants]
     choices = [Compiled(program, replace(compiled.choice, variant=v), compiled.name) for v in variants]
     operations, unused = 0, None
-    expects: list[ExpectResult] = []
+    expects: list[_Checked] = []
+    unchecked = ""
     try:
         _try(report, lambda: devices_of(program))
         for choice in choices:
@@ -80,29 +82,29 @@ def check_compiled(compiled: Compiled) -> CheckResult:
                 found = [set(idle(flow)) for flow in flows if flow.graph == graph]
                 common = set.intersection(*found) if found else set()
                 unused = common if unused is None else unused | common
-        if not report.errors:
+        if report.errors:
+            stated = len(program.expects) + sum(len(v.expects) for v in program.variants.values())
+            unchecked = f"not checked: {stated} expect{'s' if stated != 1 else ''}" if stated else ""
+        else:
             for choice in choices:
                 expects.extend(_expects(choice, report))
+            _add_remedies(expects)
     except SpecError as stopped:
-        return CheckResult(
-            compiled.name,
-            program.title,
-            operations,
-            tuple(program.variants),
-            tuple(expects),
-            stopped.diagnostics,
-            (),
-            stopped.unchecked,
-        )
-    warnings = [warning(what, kind, span) for what, kind, span in sorted(unused or (), key=lambda u: u[2].start)]
+        report = Report(list(stopped.diagnostics))
+        unchecked, unused = stopped.unchecked, None
+    for what, kind, span in sorted(unused or (), key=lambda u: u[2].start):
+        report.add(warning(what, kind, span))
+    errors = tuple(report.errors)
     return CheckResult(
         compiled.name,
         program.title,
         operations,
         tuple(program.variants),
-        tuple(expects),
-        tuple(report.errors),
-        tuple(warnings) if not report.errors else (),
+        tuple(checked.result for checked in expects),
+        errors,
+        tuple(report.warnings) if not errors else (),
+        unchecked,
+        bool(program.graphs),
     )
 
 
@@ -133,7 +135,26 @@ def _size(flow: Dataflow) -> int:
     return sum(1 for node in flow.nodes if not isinstance(node.operation, Unused))
 
 
-def _expects(compiled: Compiled, report: Report) -> Iterator[ExpectResult]:
+@dataclass(frozen=True)
+class _Remedy:
+    """A single dim that, changed to another whole number, makes an equality hold."""
+
+    dim: str
+    value: int
+    says: str
+    """What gives it its value now, and which: `line 5 says 32`."""
+
+
+@dataclass
+class _Checked:
+    """A checked fact, with its condition's outcome where it fails."""
+
+    result: ExpectResult
+    compiled: Compiled
+    outcome: Outcome
+
+
+def _expects(compiled: Compiled, report: Report) -> Iterator[_Checked]:
     program, name = compiled.program, compiled.choice.variant
     stated: Iterable[syntax.Expect] = program.expects
     if name is not None:
@@ -147,7 +168,8 @@ def _expects(compiled: Compiled, report: Report) -> Iterator[ExpectResult]:
             continue
         left, right = (_shown(side, compiled) for side in (outcome.left, outcome.right))
         diagnostic = None if outcome.holds else _failure(compiled, expect, outcome, left, right)
-        yield ExpectResult(expect, name, bool(outcome.holds), left, right, diagnostic)
+        result = ExpectResult(expect, name, bool(outcome.holds), left, right, diagnostic)
+        yield _Checked(result, compiled, outcome)
 
 
 def _shown(side: Measure, compiled: Compiled) -> str:
@@ -166,46 +188,66 @@ _NOT = {
 
 
 def _failure(compiled: Compiled, expect: syntax.Expect, outcome: Outcome, left: str, right: str) -> Diagnostic:
-    """What a refuted `expect` says, with the one dim that would make it hold."""
+    """What a refuted `expect` says."""
     condition = expect.condition
     said = " ".join(condition.left.span.text.split())
+    facts: list[str] = []
+    a, b = outcome.left.value, outcome.right.value
     if outcome.holds is None:
-        message = f"`{said}` {condition.relation} {right} cannot be told for all values of what is free"
+        free = sorted(s.name for s in (a - b).free_symbols)
+        whole = " ".join(condition.span.text.split())
+        message = f"`{whole}` is open: {prose(free)} {'has' if len(free) == 1 else 'have'} no value"
+        facts += [f"left: {left}", f"right: {right}"]
+    elif said == left:
+        message = f"`{said}` has no value, and is {_NOT[condition.relation]} always {right}"
     else:
         message = f"`{said}` is {left}, {_NOT[condition.relation]} {right}"
-    facts = [f"left: {left}", f"right: {right}"]
-    a, b = outcome.left.value, outcome.right.value
     if is_number(a) and is_number(b) and a != b:
         off = as_figure(a) - as_figure(b)
         share = f", {abs(float(off / as_figure(b))) * 100:.4g} % too {'many' if off > 0 else 'few'}" if b != 0 else ""
-        facts.append(f"left − right: {text(a - b)}{share}")
-    if compiled.choice.variant is not None and expect not in compiled.program.variants[compiled.choice.variant].expects:
-        facts.append(f'with variant "{compiled.choice.variant}"')
-    help = ""
-    if condition.relation in ("==", "~=") and outcome.holds is False:
-        help = _remedy(compiled, expect)
-    return Diagnostic("expect", message, condition.span, facts=tuple(facts), help=help)
+        facts.append(f"off by {text(abs(a - b))}{share}")
+    variant = compiled.choice.variant
+    if variant is not None and expect not in compiled.program.variants[variant].expects:
+        facts.append(f'with variant "{variant}"')
+    return Diagnostic("expect", message, condition.span, facts=tuple(facts))
 
 
 _MOST_REMEDIES = 3
+_MOST_EXPLAINED = 10
 
 
-def _remedy(compiled: Compiled, expect: syntax.Expect) -> str:
-    """The single dims that, changed to another whole number, make an equality hold, if they are few."""
-    found: list[tuple[str, int]] = []
-    given = compiled.environment.given
-    for name, node in given.items():
+def _add_remedies(checked: list[_Checked]) -> None:
+    """Say of equalities that fail which single dim would make them hold; one that mends all goes before others."""
+    failed = [c for c in checked if c.outcome.holds is False and c.result.expect.condition.relation in ("==", "~=")]
+    found = [(c, _remedies(c.compiled, c.result.expect)) for c in failed[:_MOST_EXPLAINED]]
+    common = set.intersection(*(set(remedies) for _, remedies in found)) if len(found) == len(failed) > 1 else set()
+    for c, remedies in found:
+        diagnostic = c.result.diagnostic
+        assert diagnostic is not None
+        remedies = list(common) if len(common) == 1 else remedies
+        if len(remedies) == 1:
+            (r,) = remedies
+            diagnostic = replace(diagnostic, help=f"it holds with {r.dim} = {r.value:,}; {r.says}")
+        elif 1 < len(remedies) <= _MOST_REMEDIES:
+            words = [f"{r.dim} = {r.value:,} ({r.says})" for r in remedies]
+            diagnostic = replace(diagnostic, facts=(*diagnostic.facts, f"it would hold with {prose(words, 'or')}"))
+        c.result = replace(c.result, diagnostic=diagnostic)
+
+
+def _remedies(compiled: Compiled, expect: syntax.Expect) -> list[_Remedy]:
+    """The single dims that, changed to another whole number, make an equality hold."""
+    found = []
+    for name, node in compiled.environment.given.items():
         if not isinstance(node, syntax.Number) or name not in compiled.program.dims:
             continue
         for value in _candidates(compiled, expect, name):
             if value != node.value and _holds_with(compiled, expect, name, value):
-                found.append((name, value))
-    if not 0 < len(found) <= _MOST_REMEDIES:
-        return ""
-    return "it holds with " + ", or ".join(
-        f"{name} = {value:,}, which is {text(compiled.environment.value(symbol(name)))}{where(given[name])}"
-        for name, value in found
-    )
+                source = node.span.source
+                here = source is compiled.program.source
+                place = f"line {node.span.line}" if here else f"{source.name}:{node.span.line}"
+                now = text(compiled.environment.value(symbol(name)))
+                found.append(_Remedy(name, value, f"{place} says {now}"))
+    return found
 
 
 def _candidates(compiled: Compiled, expect: syntax.Expect, name: str) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import floor
@@ -9,15 +11,19 @@ from math import floor
 from sympy import Expr, Symbol
 
 from costmodel import syntax
-from costmodel.compile import Compiled, Run, one_of
+from costmodel.algebra import text
+from costmodel.compile import FUSION, MASKED, TIMINGS, Compiled, Run, one_of
+from costmodel.costs import FIDELITIES
 from costmodel.crossover import crossover
 from costmodel.device import VECTOR, Device, find_device
+from costmodel.elaborate.environment import find_phase
 from costmodel.figures import Open, figure, figure_fault
 from costmodel.measures import Measure, common_dimension, measure
-from costmodel.names import nearest
+from costmodel.names import near_help
 from costmodel.quantities import Quantities
 from costmodel.quantity_names import QUANTITIES
-from costmodel.source import Diagnostic, SpecError
+from costmodel.resolve import resolve_dims
+from costmodel.source import Diagnostic, Span, SpecError
 from costmodel.symbols import (
     REQUEST,
     WORKLOAD,
@@ -126,17 +132,16 @@ def _lookup(compiled: Compiled, node: syntax.Expression, setting: Setting) -> Me
 
 def _dim(compiled: Compiled, name: str, node: syntax.Expression) -> Measure:
     if name not in compiled.program.dims and name not in WORKLOAD:
-        near = nearest(name, [*compiled.program.dims, *WORKLOAD])
-        raise SpecError(
-            Diagnostic("unknown-name", f"there is no dim `{name}`", node.span, help=f"`{near}` is near" if near else "")
-        )
+        near = near_help(name, [*compiled.program.dims, *WORKLOAD])
+        raise SpecError(Diagnostic("unknown-name", f"there is no dim `{name}`", node.span, help=near))
     return Measure(compiled.environment.value(symbol(name)), PLAIN, literal=True)
 
 
 def _of_device(setting: Setting, compiled: Compiled, fields: tuple[str, ...], node: syntax.Expression) -> Measure:
     device = setting.device
     if device is None:
-        raise SpecError(Diagnostic("device", f"`{node.span.text}` needs a device", node.span))
+        help = "" if node.span.source in compiled.program.files else "--device h100-sxm"
+        raise SpecError(Diagnostic("device", f"`{node.span.text}` needs a device", node.span, help=help))
     match fields:
         case ("memory",):
             return Measure(device.memory, BYTES)
@@ -149,18 +154,14 @@ def _of_device(setting: Setting, compiled: Compiled, fields: tuple[str, ...], no
         case ("price",) if device.price is not None:
             return Measure(device.price, USD_PER_SECOND)
         case ("peak",):
-            return Measure(device.peak(compiled.environment.dtypes["compute"]), FLOP_PER_SECOND)
+            environment = compiled.environment
+            peak = device.peak(environment.dtypes["compute"], environment.why_computed)
+            return Measure(peak, FLOP_PER_SECOND)
         case ("peak", kind) if kind in device.peaks or kind == VECTOR:
             return Measure(device.peak(kind), FLOP_PER_SECOND)
-    near = nearest(fields[0], ("memory", "bandwidth", "peak", "link", "tdp", "price"))
-    raise SpecError(
-        Diagnostic(
-            "unknown-name",
-            f"device `{device.name}` states no `{'.'.join(fields)}`",
-            node.span,
-            help=f"`{near}` is near" if near else "",
-        )
-    )
+    message = f"device `{device.name}` states no `{'.'.join(fields)}`"
+    near = near_help(fields[0], ("memory", "bandwidth", "peak", "link", "tdp", "price"))
+    raise SpecError(Diagnostic("unknown-name", message, node.span, help=near))
 
 
 def quantities_named(
@@ -179,35 +180,57 @@ def _called(compiled: Compiled, node: syntax.Call, setting: Setting) -> Measure:
     return _quantity(changed, node.function, inner, node, put)
 
 
+@contextmanager
+def _placed(span: Span) -> Iterator[None]:
+    """What is wrong within and names no place is wrong here."""
+    try:
+        yield
+    except SpecError as error:
+        placed = [d if d.span is not None else replace(d, span=span) for d in error.diagnostics]
+        raise SpecError(placed, error.unchecked) from None
+
+
 def _arguments(compiled: Compiled, node: syntax.Call, setting: Setting) -> tuple[Compiled, Setting, dict[Symbol, Expr]]:
     texts: dict[str, str] = {}
+    places: dict[str, Span] = {}
     sets: dict[str, syntax.Expression] = {}
     put: dict[str, Expr] = {}
     fields: dict[str, Fraction] = {}
     for argument in node.arguments:
         name, value = argument.name, argument.value
         assert name is not None
+        places[name] = value.span
         if name in _TEXTS:
             if not isinstance(value, syntax.Text):
                 raise SpecError(Diagnostic("type", f'`{name}` is given as a string: {name}="…"', value.span))
             texts[name] = value.value
-        elif name in ("memory_fraction", "count", *WORKLOAD) or (name in REQUEST and name not in compiled.program.dims):
-            found = measured(compiled, value, setting).value
-            fault = figure_fault(name, fraction(found)) if is_number(found) else None
+            continue
+        found = measured(compiled, value, setting)
+        if found.dimension != PLAIN:
+            message = f"`{name}` is a plain number, and this {found.dimension.said}"
+            raise SpecError(Diagnostic("dimension", message, value.span))
+        if name in ("memory_fraction", "count", *WORKLOAD) or (name in REQUEST and name not in compiled.program.dims):
+            fault = figure_fault(name, fraction(found.value)) if is_number(found.value) else None
             if fault is not None:
                 raise SpecError(Diagnostic("argument", fault, value.span))
             if name in ("batch_size", "seq_len", *REQUEST):
-                put[name] = found
-            elif is_number(found):
-                fields[name] = fraction(found)
+                put[name] = found.value
+            elif is_number(found.value):
+                fields[name] = fraction(found.value)
             else:
                 raise SpecError(Diagnostic("open", f"`{name}` needs a figure here", value.span))
+        elif is_number(found.value):
+            sets[name] = syntax.Number(fraction(found.value), value.span.text, value.span)
         else:
-            found = measured(compiled, value, setting).value
-            sets[name] = syntax.Number(fraction(found), value.span.text, value.span) if is_number(found) else value
+            resolve_dims(compiled.program, value)
+            sets[name] = value
     run = setting.run
     if "graph" in texts and "phase" not in texts:
         run = replace(run, phase="decode")
+    for name, known in _WORDS.items():
+        if name in texts:
+            with _placed(places[name]):
+                one_of(name, texts[name], known)
     run = Run(
         texts.get("phase", run.phase),
         texts.get("graph", run.graph),
@@ -216,13 +239,23 @@ def _arguments(compiled: Compiled, node: syntax.Call, setting: Setting) -> tuple
         texts.get("fusion", run.fusion),
         int(fields["new_tokens"]) if "new_tokens" in fields else run.new_tokens,
     )
-    device = find_device(texts["device"], compiled.program) if "device" in texts else setting.device
+    for name in ("phase", "graph"):
+        if name in texts:
+            with _placed(places[name]):
+                find_phase(compiled.program, run.phase, run.graph)
+    device = setting.device
+    if "device" in texts:
+        with _placed(places["device"]):
+            device = find_device(texts["device"], compiled.program)
     if device is not None and "count" in fields:
         device = device.times(int(fields["count"]))
-    timing = one_of("timing", texts.get("timing", setting.timing), ("overlap", "serial", "per_op"))
     changed = compiled.changed(sets) if sets else compiled
-    inner = Setting(run, timing, device, fields.get("memory_fraction", setting.memory_fraction))
+    fraction_used = fields.get("memory_fraction", setting.memory_fraction)
+    inner = Setting(run, texts.get("timing", setting.timing), device, fraction_used)
     return changed, inner, {symbol(n): v for n, v in put.items()}
+
+
+_WORDS = {"fidelity": FIDELITIES, "masked": MASKED, "fusion": FUSION, "timing": TIMINGS}
 
 
 def _quantities(compiled: Compiled, setting: Setting) -> Quantities:
@@ -237,13 +270,13 @@ def _quantity(
 ) -> Measure:
     quantities = _quantities(compiled, setting)
     if QUANTITIES[name].device and setting.device is None:
-        raise SpecError(Diagnostic("device", f"`{name}` needs a device", node.span, help=f'{name}(device="h100-sxm")'))
+        # an option may say it, but not for what stands in a spec
+        help = f'{name}(device="h100-sxm")' if node.span.source in compiled.program.files else "--device h100-sxm"
+        raise SpecError(Diagnostic("device", f"`{name}` needs a device", node.span, help=help))
     put = put or {}
     point = {s: fraction(v) for s, v in put.items() if is_number(v)}
-    try:
+    with _placed(node.span):
         quantities.check_point(point)
-    except SpecError as error:
-        raise SpecError(replace(d, span=node.span) for d in error.diagnostics) from None
     if name == "crossover":
         value = crossover(quantities, point).batch_size.value
         if value is None:

@@ -12,10 +12,10 @@ from sympy import Expr
 from costmodel import library, syntax
 from costmodel.dtypes import DTYPE_NAMES, DType
 from costmodel.measures import Measure, measure
-from costmodel.names import listed, nearest
+from costmodel.names import listed, near_help, nearest, prose
 from costmodel.program import Program, link
 from costmodel.source import Diagnostic, Label, Report, Span, SpecError
-from costmodel.units import BYTES, BYTES_PER_SECOND, FLOP_PER_SECOND, USD_PER_SECOND, WATT, Dimension
+from costmodel.units import BYTES, BYTES_PER_SECOND, FLOP_PER_SECOND, UNITS, USD_PER_SECOND, WATT, Dimension
 
 VECTOR = "vector"
 _FIELDS: dict[str, Dimension] = {
@@ -66,8 +66,8 @@ class Device:
             count=self.count * count,
         )
 
-    def peak(self, dtype: DType | str) -> Expr:
-        """The peak for a dtype, or for `vector` work.
+    def peak(self, dtype: DType | str, why: str = "in which the matmuls compute") -> Expr:
+        """The peak for a dtype, or for `vector` work; `why` it is needed is said where the device has none.
 
         Raises:
             SpecError: the device states none.
@@ -76,14 +76,16 @@ class Device:
         if kind in self.peaks:
             return self.peaks[kind]
         has = [k for k in self.peaks if k != VECTOR]
-        others = [name for name in library.shipped("devices") if _states(name, kind)]
+        dense_first = sorted(library.shipped("devices"), key=lambda name: ("sparse" in name, name))
+        others = [name for name in dense_first if _states(name, kind)]
+        what = f"for {kind}"
         if kind == VECTOR:
             what, why = "for vector work", "which fidelity `traffic` counts"
-        else:
-            what, why = f"for {kind}", "the dtype that the matmuls compute in"
-        facts = [f"it has peaks for {', '.join(has)}"] if has else []
+        facts = [f"it has peaks for {prose(has)}"] if has else ["it states no peak at all"]
         if kind != VECTOR and has:
-            facts.append(f"values may be stored as {kind} and computed in another dtype: --set dtype.compute={has[0]}")
+            best = next((k for k in ("bf16", "fp16") if k in has), has[0])
+            options = f"--set dtype.weights={kind} --set dtype.compute={best}"
+            facts.append(f"values may be stored as {kind} and computed in {best}: {options}")
         if others:
             facts.append(f"with a peak {what}: {', '.join(others)}")
         raise SpecError(
@@ -144,7 +146,10 @@ def _device(node: syntax.DeviceDeclaration, report: Report) -> Device | None:
             elif item.name == "peak":
                 raise SpecError(
                     Diagnostic(
-                        "syntax", "a peak is that of a dtype: `peak bf16 = …`, `peak vector = …`", item.name_span
+                        "syntax",
+                        "`peak` does not say of which dtype",
+                        item.name_span,
+                        help="`peak bf16 = …`, `peak vector = …`",
                     )
                 )
             else:
@@ -152,9 +157,9 @@ def _device(node: syntax.DeviceDeclaration, report: Report) -> Device | None:
         except SpecError as error:
             for diagnostic in error.diagnostics:
                 report.add(diagnostic)
-    for needed in ("memory", "bandwidth"):
-        if (needed, None) not in places:
-            report.add(Diagnostic("device", f"device `{node.name}` states no {needed}", node.name_span))
+    missing = [f"no {needed}" for needed in ("memory", "bandwidth") if (needed, None) not in places]
+    if missing:
+        report.add(Diagnostic("device", f"device `{node.name}` states {prose(missing)}", node.name_span))
     if len(report.errors) > before:
         return None
     return Device(
@@ -188,16 +193,18 @@ def _stated(item: syntax.Field, dimension: Dimension) -> Expr:
     """A field's value, which must be of its dimension and more than nothing."""
 
     def no_names(node: syntax.Expression) -> Measure:
-        raise SpecError(Diagnostic("type", "a device states figures", node.span))
+        said = f"`{node.span.text}` is no figure, and a device states figures"
+        raise SpecError(Diagnostic("type", said, node.span))
 
     found = measure(item.value, no_names)
     if found.dimension != dimension:
-        got = "no unit" if found.literal else str(found.dimension)
-        raise SpecError(
-            Diagnostic("dimension", f"`{item.name_span.text}` is in {dimension}, and this has {got}", item.value.span)
-        )
+        got = "has no unit" if found.literal else found.dimension.said
+        units = listed((unit for unit, (_, of) in UNITS.items() if of == dimension), 40)
+        message = f"`{item.name_span.text}` is in {dimension}, and this {got}"
+        raise SpecError(Diagnostic("dimension", message, item.value.span, facts=(f"such units are {units}",)))
     if found.value <= 0:
-        raise SpecError(Diagnostic("negative", f"`{item.name_span.text}` is more than 0", item.value.span))
+        message = f"`{item.name_span.text}` is {' '.join(item.value.span.text.split())}: more than 0 is needed"
+        raise SpecError(Diagnostic("negative", message, item.value.span))
     return found.value
 
 
@@ -231,15 +238,9 @@ def find_device(argument: str, program: Program | None = None) -> Device:
         path = Path(base)
     if not library.is_file(path) and path.suffix != ".arch":
         candidates = {*shipped, *(program.devices if program is not None else ())}
-        near = nearest(argument, candidates)
-        raise SpecError(
-            Diagnostic(
-                "unknown-name",
-                f"there is no device `{argument}`",
-                facts=(f"shipped are {', '.join(shipped)}", "a file of your own works too: mine.arch:NAME"),
-                help=f"`{near}` is near" if near else "",
-            )
-        )
+        facts = (f"shipped are {', '.join(shipped)}", "a file of your own works too: mine.arch:NAME")
+        message, near = f"there is no device `{argument}`", near_help(argument, candidates)
+        raise SpecError(Diagnostic("unknown-name", message, facts=facts, help=near))
     report = Report()
     source = library.read(path)
     linked = link(source, report)
@@ -249,20 +250,13 @@ def find_device(argument: str, program: Program | None = None) -> Device:
         for name, device in found.items():
             if name.replace("_", "-") == wanted.replace("_", "-"):
                 return device
-        near = nearest(wanted, found)
-        raise SpecError(
-            Diagnostic(
-                "unknown-name",
-                f"{source.name} declares no device `{wanted}`",
-                facts=(f"it declares {listed(found)}",),
-                help=f"`{near}` is near" if near else "",
-            )
-        )
+        message, has = f"`{source.name}` declares no device `{wanted}`", f"it declares {listed(found)}"
+        raise SpecError(Diagnostic("unknown-name", message, facts=(has,), help=near_help(wanted, found)))
     if len(found) != 1:
         raise SpecError(
             Diagnostic(
                 "device",
-                f"{source.name} declares {'no device' if not found else f'{len(found)} devices'}",
+                f"`{source.name}` declares {'no device' if not found else f'{len(found)} devices'}",
                 facts=(f"name one: {source.name}:{next(iter(found))}",) if found else (),
             )
         )

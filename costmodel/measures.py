@@ -109,7 +109,7 @@ def common_dimension(a: Measure, b: Measure, a_node: syntax.Expression, b_node: 
     raise SpecError(
         Diagnostic(
             "dimension",
-            f"`{_short(a_node)}` is in {a.dimension}, `{_short(b_node)}` in {b.dimension}",
+            f"`{_short(a_node)}` {a.dimension.said}, and `{_short(b_node)}` {b.dimension.said}",
             b_node.span,
             label=str(b.dimension),
             others=(Label(a_node.span, str(a.dimension)),),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 RESERVED = frozenset(
     "as block device dim dtype else expect graph if mesh model op phase repeat return shared state use variant"
@@ -73,4 +73,9 @@ def listed(names: Iterable[str], most: int = 12) -> str:
     quoted = [f"`{name}`" for name in names]
     if len(quoted) > most:
         return ", ".join(quoted[:most]) + f" and {len(quoted) - most} more"
-    return " and ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]])) if quoted else "none"
+    return prose(quoted) or "none"
+
+
+def prose(words: Sequence[str], last: str = "and") -> str:
+    """Words one after the other: "a, b and c"."""
+    return f" {last} ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

@@ -115,7 +115,8 @@ class Quantities:
 
     @property
     def matmul_peak(self) -> Expr:
-        return self._device.peak(self.table.dataflow.environment.dtypes["compute"])
+        environment = self.table.dataflow.environment
+        return self._device.peak(environment.dtypes["compute"], environment.why_computed)
 
     def _over_peaks(self, matmul: Expr, vector: Expr) -> Expr:
         """Seconds of FLOPs, each kind over its own peak; a peak is needed only where there are any."""

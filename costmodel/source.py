@@ -152,6 +152,11 @@ class Report:
         """The errors in the order of their places."""
         return in_order(d for d in self.diagnostics if d.severity == "error")
 
+    @property
+    def warnings(self) -> list[Diagnostic]:
+        """The warnings in the order of their places."""
+        return in_order(d for d in self.diagnostics if d.severity == "warning")
+
     def raise_errors(self, unchecked: str = "") -> None:
         """Raise `SpecError` if an error was added."""
         if self.errors:

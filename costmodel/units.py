@@ -29,6 +29,11 @@ class Dimension:
     def exponents(self) -> tuple[int, ...]:
         return (self.flop, self.byte, self.second, self.usd, self.watt)
 
+    @property
+    def said(self) -> str:
+        """`is in bytes a second`, `is a plain number`."""
+        return f"is {'' if self == PLAIN else 'in '}{self}"
+
     def __str__(self) -> str:
         names = dict(zip(("FLOP", "bytes", "seconds", "USD", "W"), self.exponents, strict=True))
         over = [n if e == 1 else f"{n}^{e}" for n, e in names.items() if e > 0]

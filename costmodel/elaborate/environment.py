@@ -56,7 +56,8 @@ class Choice:
 class Environment:
     """The dims' values: for each symbol a figure, or an expression in the symbols that stay free.
 
-    `given` is the expression that gives a dim its value, with the place where it stands; None for a free dim.
+    `given` is the expression that gives a dim its value, with the place where it stands; None for a free dim. `said` is
+    where a spec or an option names the dtype of a role.
     """
 
     program: Program
@@ -64,6 +65,7 @@ class Environment:
     given: Mapping[str, syntax.Expression | None]
     dtypes: Mapping[str, DType]
     free: frozenset[str]
+    said: Mapping[str, syntax.TypeName] = field(default_factory=dict)
     _cache: dict[Expr, Expr] = field(default_factory=dict)
 
     def value(self, expr: Expr) -> Expr:
@@ -91,6 +93,17 @@ class Environment:
     def role_values(self) -> dict[Symbol, Expr]:
         """The bytes of a value by role."""
         return {role_bytes[role]: rational(self.dtypes[role].bytes) for role in DTYPE_ROLES}
+
+    @property
+    def why_computed(self) -> str:
+        """What says in which dtype the matmuls compute, in words behind that dtype."""
+        role = "compute" if "compute" in self.said else "activations"
+        node = self.said.get(role)
+        if node is None:
+            return "in which matmuls compute where nothing else is said"
+        if node.span.source.name == "--set":
+            return f"which `--set dtype.{role}={node.name}` asks for"
+        return f"which `dtype {role} = {node.name}` asks for{where_of(node.span)}"
 
     def figures(self) -> dict[str, Expr]:
         """The dims of the spec with their values, in their order."""
@@ -141,7 +154,8 @@ def environment(
             report.add(Diagnostic("limit", f"`{name}` grows to a sum of too many terms", node.span))
     _check_tokens(given, values, settings, report)
     report.raise_errors()
-    return Environment(program, values, given, _dtypes(program, choice), choice.free)
+    said = _said(program, choice)
+    return Environment(program, values, given, _dtypes(said), choice.free, said)
 
 
 def _check_tokens(
@@ -282,17 +296,25 @@ def _parts(
 
 def where(node: syntax.Expression | None) -> str:
     """Where a dim is given its value: ` (line 4)`, ` (--set)`."""
-    if node is None or isinstance(node, Expr):
-        return ""
-    source = node.span.source.name
-    return f" ({source})" if source.startswith("--") else f" (line {node.span.line})"
+    return "" if node is None or isinstance(node, Expr) else where_of(node.span)
 
 
-def _dtypes(program: Program, choice: Choice) -> dict[str, DType]:
+def where_of(span: Span) -> str:
+    """A place in words: ` (line 4)`, ` (--set)`."""
+    source = span.source.name
+    return f" ({source})" if source.startswith("--") else f" (line {span.line})"
+
+
+def _said(program: Program, choice: Choice) -> dict[str, syntax.TypeName]:
+    """The dtypes of roles, where they are named."""
     said = {role: node.type for role, node in program.dtypes.items()}
     if choice.variant is not None:
         said.update({node.role: node.type for node in program.variant(choice.variant).dtypes})
     said.update(dict(choice.dtypes))
+    return said
+
+
+def _dtypes(said: Mapping[str, syntax.TypeName]) -> dict[str, DType]:
     found = dict.fromkeys(ROLES, BF16)
     for role, node in said.items():
         found[role] = type_of(node)

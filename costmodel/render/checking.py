@@ -9,7 +9,7 @@ from rich.text import Text
 
 from costmodel import syntax
 from costmodel.check import CheckResult, ExpectResult
-from costmodel.render.diagnostics import as_json, visible
+from costmodel.render.diagnostics import as_json, render, visible
 from costmodel.render.page import Page
 
 
@@ -61,19 +61,33 @@ def checks_page(results: list[CheckResult], width: int) -> Page:
 def _summary(result: CheckResult) -> str:
     if result.errors:
         return f"{len(result.errors)} error{'s' if len(result.errors) != 1 else ''}"
+    words = [_held_or_failed(result)]
+    if result.variants:
+        words.append(f"{len(result.variants)} variant{'s' if len(result.variants) != 1 else ''}")
+    count = result.operations
+    words.append(f"{count} operation{'s' if count != 1 else ''}" if result.has_graph else "no graph")
+    return ", ".join(words)
+
+
+def _held_or_failed(result: CheckResult) -> str:
     stated = {id(e.expect) for e in result.expects}
     failed = {id(e.expect) for e in result.expects if not e.ok}
     count = f"{len(stated)} expect{'s' if len(stated) != 1 else ''}"
-    held = (
-        f"{count} hold{'s' if len(stated) == 1 else ''}"
-        if not failed
-        else f"{len(failed)} of {count} fail{'s' if len(failed) == 1 else ''}"
-    )
-    words = [held]
-    if result.variants:
-        words.append(f"{len(result.variants)} variant{'s' if len(result.variants) != 1 else ''}")
-    words.append(f"{result.operations} operations" if result.operations else "no graph")
-    return ", ".join(words)
+    if not failed:
+        return f"{count} hold{'s' if len(stated) == 1 else ''}"
+    return f"{len(failed)} of {count} fail{'s' if len(failed) == 1 else ''}"
+
+
+def messages(result: CheckResult) -> str:
+    """What is wrong with a spec, what of it fails, and what is to be warned of; empty where nothing is."""
+    failed = [e.diagnostic for e in result.expects if e.diagnostic is not None]
+    parts = [render([*result.errors, *failed, *result.warnings], result.unchecked, count=not failed)]
+    if failed:
+        errors = len(result.errors)
+        beside = f"{errors} error{'s' if errors != 1 else ''}, and " if errors else ""
+        others = " of those without an error" if errors else ""
+        parts.append(f"{visible(result.spec)}: {beside}{_held_or_failed(result)}{others}")
+    return "\n\n".join(filter(None, parts))
 
 
 def _held(result: CheckResult) -> Iterable[tuple[str, Text]]:
