@@ -33,7 +33,7 @@ def read_regular(path: str | Path, most: int, follow: bool = True) -> bytes:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise Unusable("not a regular file")
+        raise Unusable("a folder, not a file" if stat.S_ISDIR(status.st_mode) else "not a regular file")
     with os.fdopen(descriptor, "rb") as file:
         if status.st_size > most:
             raise Unusable(f"{status.st_size:,} bytes, more than the {most:,} that it may have", "limit")

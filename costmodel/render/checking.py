@@ -81,7 +81,7 @@ def _held_or_failed(result: CheckResult) -> str:
 def messages(result: CheckResult) -> str:
     """What is wrong with a spec, what of it fails, and what is to be warned of; empty where nothing is."""
     failed = [e.diagnostic for e in result.expects if e.diagnostic is not None]
-    parts = [render([*result.errors, *failed, *result.warnings], result.unchecked, count=not failed)]
+    parts = [render([*result.errors, *failed, *result.warnings], result.unchecked, counted=not failed)]
     if failed:
         errors = len(result.errors)
         beside = f"{errors} error{'s' if errors != 1 else ''}, and " if errors else ""

@@ -36,13 +36,13 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
-def render(diagnostics: Iterable[Diagnostic], unchecked: str = "", count: bool = True) -> str:
+def render(diagnostics: Iterable[Diagnostic], unchecked: str = "", counted: bool = True) -> str:
     """All of them, apart by empty lines, and a last line that counts them where there are several."""
     diagnostics = list(diagnostics)
     parts = [render_one(diagnostic) for diagnostic in diagnostics]
     errors = [d for d in diagnostics if d.severity == "error"]
     sources = list(dict.fromkeys(d.span.source.name for d in errors if d.span is not None))
-    if (len(errors) > 1 and count) or unchecked:
+    if (len(errors) > 1 and counted) or unchecked:
         where = f"{visible(sources[0])}: " if len(sources) == 1 else ""
         count = f"{len(errors)} error{'s' if len(errors) > 1 else ''}"
         parts.append("\n".join(_wrapped(f"{where}{count}{'. ' + sentence(unchecked) if unchecked else ''}", "    ")))
