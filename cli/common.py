@@ -113,11 +113,11 @@ def run_of(options: Mapping[str, Any]) -> Run:
 
 def device_of(spec: Compiled, options: Mapping[str, Any], needed: bool = False) -> Device | None:
     name = options.get("device")
+    count = whole("count", options.get("count"), most=MOST_DEVICES)
     if name is None:
         if needed:
             raise refuse("a device is needed", "--device h100-sxm; `costmodel list devices` shows what is shipped")
         return None
-    count = whole("count", options.get("count"), most=MOST_DEVICES)
     return find_device(name, spec.program).times(count or 1)
 
 
@@ -166,13 +166,17 @@ def emit(text: str, options: Mapping[str, Any]) -> None:
             text = text.encode(sys.stdout.encoding or "ascii", "replace").decode(sys.stdout.encoding or "ascii")
         click.echo(text, nl=False)
         return
+    if not target:
+        raise refuse("-o takes the name of a file, and this is empty")
     write(Path(target), text, bool(options.get("overwrite")))
 
 
 def write(path: Path, text: str, overwrite: bool) -> None:
     """The whole file or nothing; never over one that is there unless told so."""
     if path.is_dir():
-        raise refuse(f"-o {path}: this is a folder")
+        raise refuse(f"-o {path}: this is a folder, not a file")
+    if not path.parent.is_dir():
+        raise refuse(f"-o {path}: there is no folder `{path.parent}`")
     if path.exists() and not overwrite:
         raise refuse(f"-o {path}: there is such a file already", "--overwrite writes over it")
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import re
 import sys
 from typing import Any
 
@@ -56,10 +57,12 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from costmodel.names import nearest
+            from costmodel.names import listed, near_help
+            from costmodel.source import Diagnostic, SpecError
 
-            near = nearest(args[0], COMMANDS)
-            raise click.UsageError(f"there is no command `{args[0]}`" + (f"; `{near}` is near" if near else ""))
+            near = near_help(args[0], COMMANDS)
+            facts = () if near else (f"commands are {listed(COMMANDS, len(COMMANDS))}",)
+            raise SpecError(Diagnostic("unknown-name", f"there is no command `{args[0]}`", facts=facts, help=near))
         return super().resolve_command(ctx, args)
 
 
@@ -119,6 +122,24 @@ def _command(arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _usage(error: click.ClickException) -> tuple[str, str]:
+    """What click says of a command line, in the words of all other messages, and what helps."""
+    match error:
+        case click.NoSuchOption():
+            near = error.possibilities or ()
+            return f"there is no option `{error.option_name}`", f"`{near[0]}` is near" if near else ""
+        case click.MissingParameter(param=click.Parameter() as param):
+            name = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
+            return f"`{name}` is missing", ""
+        case click.BadOptionUsage():
+            wants = "needs a value" if "requires" in error.message else "takes no value"
+            return f"`{error.option_name}` {wants}", ""
+    extra = re.search(r"unexpected extra arguments? \((.*)\)", error.format_message())
+    if extra is not None:
+        return f"`{extra[1]}` is more than the command takes", ""
+    return error.format_message().rstrip("."), ""
+
+
 def run(arguments: list[str]) -> int:
     """Run one command line; the exit status."""
     try:
@@ -126,12 +147,13 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Abort:
         return 130
     except click.ClickException as error:
-        from costmodel.render.diagnostics import visible
+        from costmodel.render.diagnostics import render
+        from costmodel.source import Diagnostic
 
-        click.echo(f"error: {visible(error.format_message())}", err=True)
+        message, help = _usage(error)
         context = getattr(error, "ctx", None)
-        if context is not None:
-            click.echo(f" = `{context.command_path} --help` shows how it is used", err=True)
+        facts = (f"`{context.command_path} --help` shows how it is used",) if context is not None else ()
+        click.echo(render([Diagnostic("usage", message, facts=facts, help=help)]), err=True)
         return 2
     except BrokenPipeError:
         _stop_writing()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import keyword
 import os
 import re
 from pathlib import Path
@@ -12,7 +11,7 @@ import click
 
 from costmodel import library
 from costmodel.compile import read_program
-from costmodel.names import RESERVED
+from costmodel.names import is_reserved
 from costmodel.program import Program
 from costmodel.source import Report, Source
 
@@ -32,12 +31,10 @@ def command(name: str, origin: str, **given: Any) -> None:
     """
     stem = name.removesuffix(".arch")
     identifier = re.sub(r"\W", "_", stem, flags=re.ASCII)
-    if (
-        not re.fullmatch(r"[A-Za-z][\w.-]*", stem, flags=re.ASCII)
-        or identifier in RESERVED
-        or keyword.iskeyword(identifier)
-    ):
+    if not re.fullmatch(r"[A-Za-z][\w.-]*", stem, flags=re.ASCII):
         raise refuse(f"`{name}` cannot name a spec: a letter, then letters, digits, `_`, `-` or `.`")
+    if is_reserved(identifier):
+        raise refuse(f"`{name}` cannot name a spec: it is a word of the language, or of Python")
     source, variant = library.find_spec(origin)
     program = read_program(source, Report())
     if variant is not None:

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from costmodel.names import nearest
+from costmodel.names import near_help, prose
+from costmodel.source import Diagnostic, SpecError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -17,8 +18,9 @@ class OneOf(click.Choice[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value not in self.choices:
-            near = nearest(str(value), self.choices)
-            self.fail(f"`{value}` is none of {', '.join(self.choices)}" + (f"; `{near}` is near" if near else ""))
+            option = param.opts[0] if isinstance(param, click.Option) else "this command"
+            message = f"{option} takes {prose(list(self.choices), 'or')}, not `{value}`"
+            raise SpecError(Diagnostic("unknown-name", message, help=near_help(str(value), self.choices)))
         return str(value)
 
 

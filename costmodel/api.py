@@ -16,7 +16,7 @@ from costmodel.check import CheckResult, check_compiled
 from costmodel.compile import TIMINGS, Compiled, Run, compile_source, compile_spec, one_of, with_free, with_sets
 from costmodel.device import Device, find_device
 from costmodel.figures import as_float, figure_fault
-from costmodel.names import nearest
+from costmodel.names import near_help, nearest
 from costmodel.quantities import Quantities
 from costmodel.quantity_names import QUANTITIES
 from costmodel.render.crossover import CrossoverAnswer
@@ -268,10 +268,7 @@ def _point(compiled: Compiled, figures: Mapping[str, float | Fraction]) -> dict[
     known = [*WORKLOAD, *REQUEST, *compiled.program.dims]
     for name, value in figures.items():
         if name not in known:
-            near = nearest(name, known)
-            raise SpecError(
-                Diagnostic("unknown-name", f"there is no dim `{name}`", help=f"`{near}` is near" if near else "")
-            )
+            raise SpecError(Diagnostic("unknown-name", f"there is no dim `{name}`", help=near_help(name, known)))
         number = Fraction(str(value))
         fault = figure_fault(name, number)
         if fault is not None:

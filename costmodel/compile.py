@@ -19,12 +19,12 @@ from costmodel.elaborate.dataflow import Dataflow
 from costmodel.elaborate.environment import Choice, Environment, PhaseSettings, environment, find_phase
 from costmodel.elaborate.expand import elaborate
 from costmodel.library import find_spec
-from costmodel.names import listed, nearest
+from costmodel.names import listed, near_help, nearest
 from costmodel.ops import Counting
 from costmodel.parser import parse_expression
 from costmodel.program import Program, link
-from costmodel.resolve import BUILT_IN_PHASES, resolve
-from costmodel.source import Diagnostic, Report, Source, SpecError
+from costmodel.resolve import BUILT_IN_PHASES, offer, resolve, resolve_dims
+from costmodel.source import Diagnostic, Report, Source, Span, SpecError
 from costmodel.symbols import WORKLOAD, is_zero, rational
 from costmodel.tensors import Kind, Shape, Storage
 from costmodel.walk import walk
@@ -55,8 +55,9 @@ class Run:
             ("fusion", self.fusion, FUSION),
         ):
             one_of(what, value, known)
-        if isinstance(self.new_tokens, int) and self.new_tokens < 1:
-            raise SpecError(Diagnostic("argument", f"new_tokens is {self.new_tokens}: it is 1 or more"))
+        new = self.new_tokens
+        if new is not None and not isinstance(new, Symbol) and (new != int(new) or new < 1):
+            raise SpecError(Diagnostic("argument", f"new_tokens is {new}: a whole number, 1 or more, is needed"))
 
 
 def one_of(what: str, value: str, known: Iterable[str]) -> str:
@@ -67,15 +68,7 @@ def one_of(what: str, value: str, known: Iterable[str]) -> str:
     """
     known = tuple(known)
     if value not in known:
-        near = nearest(value, known)
-        raise SpecError(
-            Diagnostic(
-                "unknown-name",
-                f"there is no {what} `{value}`",
-                facts=(f"there are {listed(known)}",),
-                help=f"`{near}` is near" if near else "",
-            )
-        )
+        raise _unknown(f"there is no {what} `{value}`", None, value, known)
     return value
 
 
@@ -354,80 +347,43 @@ def with_sets(compiled: Compiled, sets: Iterable[str]) -> Compiled:
         name, equals, value = text.partition("=")
         name = name.strip()
         option = Source("--set", text)
-        if not equals or not value.strip():
-            raise SpecError(Diagnostic("argument", f"--set takes DIM=EXPR, not `{text}`", option.span(0, len(text))))
         start = len(text) - len(value)
+        if not equals or not name or not value.strip():
+            raise SpecError(Diagnostic("argument", f"--set takes DIM=EXPR, not `{text}`", option.span(0, len(text))))
         if name.startswith("dtype."):
             role = name.removeprefix("dtype.")
             if role not in ROLES:
-                near = nearest(role, ROLES)
-                raise SpecError(
-                    Diagnostic(
-                        "unknown-name",
-                        f"there is no role `{role}` of dtypes",
-                        option.span(0, len(name)),
-                        facts=(f"the roles are {listed(ROLES)}",),
-                        help=f"`{near}` is near" if near else "",
-                    )
-                )
+                raise _unknown(f"there is no role of dtypes `{role}`", option.span(0, len(name)), role, ROLES)
             dtypes[role] = _type_option(option, value, start)
             continue
-        names = {*compiled.program.dims, *WORKLOAD}
+        program = compiled.program
         if name in WORKLOAD:
-            raise SpecError(
-                Diagnostic(
-                    "argument",
-                    f"`{name}` is part of the workload",
-                    option.span(0, len(name)),
-                    help=f"--{name.replace('_', '-')} {value.strip()}",
-                )
-            )
-        if name not in names:
-            near = nearest(name, names)
-            raise SpecError(
-                Diagnostic(
-                    "unknown-name",
-                    f"`{compiled.name}` has no dim `{name}`",
-                    option.span(0, len(name)),
-                    facts=() if near else (f"its dims are {listed(compiled.program.dims, 40)}",),
-                    help=f"`{near}` is near" if near else "",
-                )
-            )
-        dims[name] = _expression_option(option, value, start, names)
+            help = f"--{name.replace('_', '-')} {value.strip()}"
+            message = f"`{name}` is part of the workload"
+            raise SpecError(Diagnostic("argument", message, option.span(0, len(name)), help=help))
+        if name not in program.dims:
+            near = nearest(name, program.dims)
+            help = offer(program, near, of_option=True) if near is not None else ""
+            facts = () if near is not None else (f"its dims are {listed(program.dims, 40)}",)
+            message = f"`{compiled.name}` has no dim `{name}`"
+            raise SpecError(Diagnostic("unknown-name", message, option.span(0, len(name)), facts=facts, help=help))
+        dims[name] = parse_expression(option, start)
+        resolve_dims(program, dims[name])
     return compiled.changed(dims, dtypes) if dims or dtypes else compiled
 
 
-def _expression_option(option: Source, value: str, start: int, names: set[str]) -> syntax.Expression:
-    padded = Source(option.name, " " * start + value)
-    node = parse_expression(padded)
-    for part in walk(node):
-        if isinstance(part, syntax.Name) and part.id not in names:
-            near = nearest(part.id, names)
-            raise SpecError(
-                Diagnostic(
-                    "unknown-name",
-                    f"there is no dim `{part.id}`",
-                    option.span(part.span.start, part.span.end),
-                    help=f"`{near}` is near" if near else "",
-                )
-            )
-    return node
+def _unknown(message: str, span: Span | None, name: str, known: Iterable[str], also: str = "") -> SpecError:
+    """What is to be said of a word that is none of a list, all of which is shown."""
+    known = tuple(known)
+    facts = (f"there are {listed(known, 40)}{also}",)
+    return SpecError(Diagnostic("unknown-name", message, span, facts=facts, help=near_help(name, known)))
 
 
 def _type_option(option: Source, value: str, start: int) -> syntax.TypeName:
     text = value.strip()
     span = option.span(start, start + len(value))
     if dtype(text) is None:
-        near = nearest(text, DTYPE_NAMES)
-        raise SpecError(
-            Diagnostic(
-                "unknown-name",
-                f"there is no dtype `{text}`",
-                span,
-                facts=(f"dtypes are {listed(DTYPE_NAMES, 20)}, or `N bits`",),
-                help=f"`{near}` is near" if near else "",
-            )
-        )
+        raise _unknown(f"there is no dtype `{text}`", span, text, DTYPE_NAMES, ", or `N bits`")
     return syntax.TypeName(text, None, span)
 
 
@@ -442,13 +398,10 @@ def with_free(compiled: Compiled, names: Iterable[str]) -> Compiled:
     for name in names:
         if name != "all" and name not in known:
             near = nearest(name, {*known, "all"})
-            raise SpecError(
-                Diagnostic(
-                    "unknown-name",
-                    f"`{compiled.name}` has no dim `{name}` to free",
-                    help=f"`{near}` is near" if near else "",
-                )
-            )
+            help = offer(compiled.program, near, of_option=True) if near is not None else ""
+            facts = () if near is not None else (f"its dims are {listed(compiled.program.dims, 40)}",)
+            message = f"`{compiled.name}` has no dim `{name}` to free"
+            raise SpecError(Diagnostic("unknown-name", message, facts=facts, help=help))
     if not names:
         return compiled
     every = compiled.plain - compiled.read_by_if if "all" in names else frozenset()

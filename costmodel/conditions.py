@@ -11,7 +11,6 @@ from math import floor
 from sympy import Expr, Symbol
 
 from costmodel import syntax
-from costmodel.algebra import text
 from costmodel.compile import FUSION, MASKED, TIMINGS, Compiled, Run, one_of
 from costmodel.costs import FIDELITIES
 from costmodel.crossover import crossover

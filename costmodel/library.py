@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from functools import cache, lru_cache
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 
 from costmodel import provenance
 from costmodel.files import Unusable, read_regular
-from costmodel.names import listed, nearest
+from costmodel.names import listed, near_help, nearest
 from costmodel.source import Diagnostic, Source, Span, SpecError
 
 MOST_BYTES = 16_000_000
+MOST_ENTRIES = 1_000
 SHIPPED = "specs"
 
 
@@ -47,7 +49,7 @@ def read(path: Path, span: Span | None = None) -> Source:
     name = shown_path(path)
 
     def refuse(why: str, code: str = "file") -> SpecError:
-        return SpecError(Diagnostic(code, f"{name}: {why}", span))
+        return SpecError(Diagnostic(code, f"`{name}` cannot be read: {why}", span, help=_near_file(path)))
 
     try:
         data = read_regular(path, MOST_BYTES)
@@ -71,6 +73,8 @@ def find_spec(argument: str) -> tuple[Source, str | None]:
     Raises:
         SpecError: there is no such spec, or it cannot be read.
     """
+    if not argument:
+        raise SpecError(Diagnostic("file", "the name of a spec is empty"))
     path, variant = Path(argument), None
     if not is_file(path):
         base, colon, behind = argument.rpartition(":")
@@ -83,21 +87,37 @@ def find_spec(argument: str) -> tuple[Source, str | None]:
         raise SpecError(
             Diagnostic(
                 "file",
-                f"{name}: a config.json cannot be read yet",
+                f"`{name}` is no spec: a config.json cannot be read yet",
                 facts=("this version reads specs; shipped are " + listed(shipped("models")),),
             )
         )
-    if path.suffix == ".arch" or os.sep in name or path.exists():
+    if path.suffix == ".arch" or os.sep in name or os.path.exists(path):
         return read(path), variant
-    near = nearest(name, shipped("models"))
     raise SpecError(
         Diagnostic(
             "unknown-name",
             f"there is no spec `{name}`: no file of that name, and none of the shipped ones",
             facts=(f"shipped are {listed(shipped('models'), 40)}",),
-            help=f"`{near}` is near" if near else "",
+            help=near_help(name, shipped("models")) or _near_file(path),
         )
     )
+
+
+def _near_file(path: Path) -> str:
+    """The nearest name of a spec beside a path at which there is none."""
+    if os.path.lexists(path):
+        return ""
+    near = nearest(path.name, _specs_in(path.parent))
+    return f"`{path.with_name(near)}` is near" if near is not None else ""
+
+
+def _specs_in(folder: Path) -> list[str]:
+    """The names of specs in a folder; not of one that holds very much else."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in islice(entries, MOST_ENTRIES) if entry.name.endswith(".arch"))
+    except OSError:
+        return []
 
 
 def is_file(path: Path) -> bool:
@@ -118,13 +138,14 @@ def find_used(using: Source, root: Path, wanted: str, span: Span) -> Path:
         SpecError: the path is absolute, leaves those roots, also by a symbolic link, or there is no such file.
     """
 
-    def refuse(why: str, help: str = "") -> SpecError:
-        return SpecError(Diagnostic("use", f"`use` cannot take `{wanted}`: {why}", span, help=help))
+    def refuse(why: str, help: str = "", facts: tuple[str, ...] = ()) -> SpecError:
+        return SpecError(Diagnostic("use", f"`use` cannot take `{wanted}`: {why}", span, facts=facts, help=help))
 
     if not wanted:
         raise refuse("it is empty")
-    if os.path.isabs(wanted) or wanted.startswith("~") or "\\" in wanted or "\0" in wanted:
-        raise refuse("an absolute path; a path is relative to the file, then to the shipped specs")
+    if os.path.isabs(wanted) or wanted.startswith("~") or "\\" in wanted:
+        what = "`/` parts the names of a path" if "\\" in wanted else "the path is absolute"
+        raise refuse(what, facts=("a path is relative to the file, then to the shipped specs",))
     outside = False
     places = [(shipped_root(), shipped_root())]
     if using.origin is not None:
@@ -132,16 +153,17 @@ def find_used(using: Source, root: Path, wanted: str, span: Span) -> Path:
     for folder, limit in places:
         path = Path(os.path.normpath(folder / wanted))
         if not _inside(path, limit) or not _inside(Path(os.path.realpath(path)), Path(os.path.realpath(limit))):
-            outside = outside or path.exists() or not _inside(path, limit)
+            outside = outside or os.path.exists(path) or not _inside(path, limit)
             continue
-        if path.exists():
+        if os.path.exists(path):
             return path
         provenance.found_nothing([path])
     if outside:
         raise refuse("it leaves the folder of the spec")
-    names = {f"blocks/{name}.arch": path for name, path in shipped("blocks").items()}
-    near = nearest(wanted, names)
-    raise refuse("there is no such file", f"`{near}` is near" if near else "")
+    names = [f"blocks/{name}.arch" for name in shipped("blocks")]
+    if using.origin is not None:
+        names += _specs_in(Path(using.origin).parent)
+    raise refuse("there is no such file", near_help(wanted, names))
 
 
 def _inside(path: Path, folder: Path) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from costmodel import library, syntax
-from costmodel.names import listed, nearest
+from costmodel.names import listed, near_help
 from costmodel.parser import MOST_NESTING, parse_spec
 from costmodel.source import Diagnostic, Label, Report, Source, SpecError
 from costmodel.symbols import WORKLOAD
@@ -46,6 +46,12 @@ class Program:
         return self.model.name if self.model else Path(self.source.name).stem
 
     @property
+    def called(self) -> str:
+        """How a user calls the spec: a shipped one by its name, another by its path."""
+        origin = self.source.origin
+        return next((n for n, path in library.shipped("models").items() if str(path) == origin), self.source.name)
+
+    @property
     def title(self) -> str:
         return (self.model and self.model.title) or self.name
 
@@ -57,16 +63,10 @@ class Program:
         """
         if name in self.variants:
             return self.variants[name]
-        near = nearest(name, self.variants)
         has = f"it has {listed(self.variants)}" if self.variants else "it has no variants"
-        raise SpecError(
-            Diagnostic(
-                "unknown-name",
-                f"`{self.source.name}` has no variant `{name}`",
-                facts=(has,),
-                help=f"`{near}` is near" if near else "",
-            )
-        )
+        said = f"has no variant `{name}`" if name else "is given without a variant behind `:`"
+        near = near_help(name, self.variants)
+        raise SpecError(Diagnostic("unknown-name", f"`{self.called}` {said}", facts=(has,), help=near))
 
 
 def link(source: Source, report: Report) -> Program:

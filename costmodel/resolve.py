@@ -541,28 +541,28 @@ class _Resolver:
         near = nearest(name, candidates)
         if name in self.program.suspects or (self.program.unread and near is None):
             return
-        help = self._offer(near) if near is not None else ""
+        help = offer(self.program, near) if near is not None else ""
         self.report.add(Diagnostic("unknown-name", message, span, facts=() if near else facts, help=help))
 
-    def _offer(self, near: str) -> str:
-        """What a name that is offered stands for."""
-        program = self.program
-        dim = program.dims.get(near)
-        if dim is not None:
-            value = f" of {dim.value.text}" if isinstance(dim.value, syntax.Number) else ""
-            return f"`{near}` is near, a dim{value} ({_line(dim.span, program)})"
-        for what, table in (("a block", program.blocks), ("an op", program.ops), ("a weight", program.weights)):
-            if near in table:
-                return f"`{near}` is near, {what} ({_line(table[near].span, program)})"
-        if near in OPERATIONS:
-            what = re.sub(r"vector_flops = (\d+) an element.*", r"\1 vector FLOPs an element", summary(near))
-            return f"`{near}` is near, an operation: {what}"
-        return f"`{near}` is near"
+
+def offer(program: Program, near: str, of_option: bool = False) -> str:
+    """A name that is near, and what it stands for; for an option without the place, which its user may not see."""
+    dim = program.dims.get(near)
+    if dim is not None:
+        value = f" of {dim.value.text}" if isinstance(dim.value, syntax.Number) else ""
+        return f"`{near}` is near, a dim{value}{'' if of_option else _line(dim.span, program)}"
+    for what, table in (("a block", program.blocks), ("an op", program.ops), ("a weight", program.weights)):
+        if near in table:
+            return f"`{near}` is near, {what}{_line(table[near].span, program)}"
+    if near in OPERATIONS:
+        what = re.sub(r"vector_flops = (\d+) an element.*", r"\1 vector FLOPs an element", summary(near))
+        return f"`{near}` is near, an operation: {what}"
+    return f"`{near}` is near"
 
 
 def _line(span: Span, program: Program) -> str:
     """Where something is declared, in words."""
-    return f"line {span.line}" if span.source is program.source else f"{span.source.name}, line {span.line}"
+    return f" (line {span.line})" if span.source is program.source else f" ({span.source.name}:{span.line})"
 
 
 def summary(keyword: str) -> str:

@@ -113,7 +113,7 @@ def test_link_and_power_are_fields_of_a_device(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         find_device(str(path))
     assert [d.message for d in caught.value.diagnostics] == [
-        "`link` is in bytes a second, and this has bytes",
+        "`link` is in bytes a second, and this is in bytes",
         "there is no unit `W/s`",
     ]
 

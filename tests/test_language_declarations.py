@@ -272,7 +272,7 @@ def test_use_stays_within_its_roots(tmp_path: Path) -> None:
         "none.arch",
     ):
         write(inside, main=f'use "{path}"')
-        with refused("absolute|leaves|not a regular file|no such file"):
+        with refused("absolute|leaves|a folder|not a regular file|no such file"):
             load(inside)
 
 

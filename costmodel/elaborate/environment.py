@@ -12,7 +12,7 @@ from sympy import Expr, Symbol
 from costmodel import syntax
 from costmodel.algebra import text
 from costmodel.dtypes import BF16, ROLES, DType, bits, dtype
-from costmodel.names import nearest
+from costmodel.names import listed, near_help
 from costmodel.parser import MOST_NESTING
 from costmodel.program import Program
 from costmodel.resolve import BUILT_IN_PHASES
@@ -349,15 +349,9 @@ def find_phase(program: Program, name: str, graph: str | None = None) -> PhaseSe
     declared = program.phases.get(name)
     if declared is None and name not in BUILT_IN_PHASES:
         names = {*program.phases, *BUILT_IN_PHASES}
-        near = nearest(name, names)
-        raise SpecError(
-            Diagnostic(
-                "unknown-name",
-                f"there is no phase `{name}`",
-                facts=(f"there are {', '.join(sorted(names))}",),
-                help=f"`{near}` is near" if near else "",
-            )
-        )
+        facts = (f"there are {listed(sorted(names))}",)
+        message = f"there is no phase `{name}`"
+        raise SpecError(Diagnostic("unknown-name", message, facts=facts, help=near_help(name, names)))
     of = (declared.graph or "forward") if declared is not None else None
     if graph is not None and graph != of and name in BUILT_IN_PHASES:
         declared = of = None
@@ -371,16 +365,9 @@ def find_phase(program: Program, name: str, graph: str | None = None) -> PhaseSe
         )
     graph = graph or of or "forward"
     if graph not in program.graphs:
-        near = nearest(graph, program.graphs)
-        has = f"it has {', '.join(program.graphs)}" if program.graphs else "it has no graph at all"
-        raise SpecError(
-            Diagnostic(
-                "unknown-name",
-                f"`{program.source.name}` has no graph `{graph}`",
-                facts=(has,),
-                help=f"`{near}` is near" if near else "",
-            )
-        )
+        has = f"it has {listed(program.graphs)}" if program.graphs else "it has no graph at all"
+        message, near = f"`{program.called}` has no graph `{graph}`", near_help(graph, program.graphs)
+        raise SpecError(Diagnostic("unknown-name", message, facts=(has,), help=near))
     if declared is not None:
         return PhaseSettings(name, graph, {s.name: s.value for s in declared.settings})
     new = seq_len if name == "prefill" else rational(1)
