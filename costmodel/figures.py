@@ -9,7 +9,7 @@ from math import floor as floor_of
 from typing import Any, TypeAlias
 
 import mpmath
-from sympy import Add, Expr, Integer, Max, Min, Mod, Mul, Pow, Rational, Sum, Symbol, ceiling, floor
+from sympy import Add, Expr, Integer, LambertW, Max, Min, Mod, Mul, Pow, Rational, Sum, Symbol, ceiling, floor, log
 
 from costmodel.symbols import REQUEST, WORKLOAD, fraction
 
@@ -65,7 +65,7 @@ def _figure(expr: Expr, values: Mapping[Symbol, Fraction]) -> Figure:
     if isinstance(expr, Sum):
         return _series(expr, values)
     if isinstance(expr, Pow):
-        return _power(_figure(expr.base, values), _figure(expr.exp, values))
+        return power_of(_figure(expr.base, values), _figure(expr.exp, values))
     arguments = [_figure(argument, values) for argument in expr.args]
     if isinstance(expr, Add):
         return _sum(arguments)
@@ -85,10 +85,19 @@ def _figure(expr: Expr, values: Mapping[Symbol, Fraction]) -> Figure:
     if isinstance(expr, Mod):
         a, b = arguments
         return a - b * floor_of(a / b)
-    # LambertW and the like: irrational in any case
-    return mpmath.mpmathify(
-        expr.xreplace({s: Rational(v.numerator, v.denominator) for s, v in values.items()}).evalf(_DIGITS)
-    )
+    if isinstance(expr, LambertW):
+        return _lambert(*arguments)
+    if isinstance(expr, log):
+        return mpmath.log(_mpf(arguments[0]))
+    raise TypeError(f"{expr.func.__name__} has no figure")
+
+
+def _lambert(z: Figure, branch: Fraction = Fraction(0)) -> mpmath.mpf:
+    found = mpmath.lambertw(_mpf(z), int(branch))
+    # where two roots meet, W is -1 and the last digits of z may lie on the other side
+    if abs(mpmath.im(found)) > mpmath.mpf(10) ** (-_DIGITS // 3):
+        raise ArithmeticError("Lambert's W is not real there")
+    return mpmath.re(found)
 
 
 def _series(expr: Sum, values: Mapping[Symbol, Fraction]) -> Figure:
@@ -134,7 +143,8 @@ def quotient(a: Figure, b: Figure) -> Figure:
         return _mpf(a) / _mpf(b)
 
 
-def _power(base: Figure, exponent: Figure) -> Figure:
+def power_of(base: Figure, exponent: Figure) -> Figure:
+    """A power: exact where the exponent is whole and the result is not too long, else to 60 digits."""
     if isinstance(base, Fraction) and isinstance(exponent, Fraction) and exponent.denominator == 1:
         size = max(base.numerator.bit_length(), base.denominator.bit_length())
         if size * abs(exponent.numerator) <= _EXACT_BITS or base in (0, 1):

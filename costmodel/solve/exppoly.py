@@ -1,4 +1,4 @@
-"""Exponential polynomials Σ p_q(x)·q^x with rational q and p_q, on x > 0, and their roots, proved.
+"""Exponential polynomials Σ p_q(x)·q^(rate·x) with rational q and p_q, on x > 0, and their roots, proved.
 
 What a cost is in one unknown once all else is a figure (`E·(1 − (1 − k/E)^x)` is E − E·q^x). No SymPy inside.
 """
@@ -10,18 +10,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
-from math import isqrt
+from math import gcd, isqrt
 from typing import Any
 
 from mpmath import iv, mp
 
-from costmodel.solve.budget import look_at_time
+from costmodel.solve.budget import Unsolvable, look_at_time
 
 Poly = tuple[Fraction, ...]
 """Coefficients from the constant up, without leading zeros."""
 
 _Terms = list[tuple[Fraction, list[Any]]]
 _EXACT_BITS = 1 << 19
+_MOST_BITS = 1 << 22
 
 
 def _trim(coefficients: Sequence[Fraction]) -> Poly:
@@ -49,14 +50,19 @@ def _mul(a: Poly, b: Poly) -> Poly:
 
 @dataclass(frozen=True)
 class ExpPoly:
-    """Σ p_q(x)·q^x; `terms` maps each base q > 0 to its polynomial. Base 1 is the plain polynomial."""
+    """Σ p_q(x)·q^(rate·x); `terms` maps each base q > 0 to its polynomial. Base 1 is the plain polynomial.
+
+    The rate keeps bases short: of a pass over many tokens a batch, q^(tokens·x), q alone is held.
+    """
 
     terms: Mapping[Fraction, Poly]
+    rate: Fraction = Fraction(1)
 
     @classmethod
-    def of(cls, terms: Mapping[Fraction, Sequence[Fraction]]) -> ExpPoly:
+    def of(cls, terms: Mapping[Fraction, Sequence[Fraction]], rate: Fraction = Fraction(1)) -> ExpPoly:
         trimmed = {base: _trim(poly) for base, poly in terms.items()}
-        return cls({base: poly for base, poly in trimmed.items() if poly})
+        kept = {base: poly for base, poly in trimmed.items() if poly}
+        return cls(kept, rate if kept.keys() - {1} else Fraction(1))
 
     @classmethod
     def constant(cls, value: Fraction | int) -> ExpPoly:
@@ -66,11 +72,34 @@ class ExpPoly:
     def unknown(cls) -> ExpPoly:
         return cls.of({Fraction(1): (Fraction(0), Fraction(1))})
 
+    def _together(self, other: ExpPoly) -> tuple[Mapping[Fraction, Poly], Mapping[Fraction, Poly], Fraction]:
+        """The terms of both at one rate."""
+        if self.rate == other.rate or other.is_polynomial:
+            return self.terms, other.terms, self.rate
+        if self.is_polynomial:
+            return self.terms, other.terms, other.rate
+        a, b = self.rate, other.rate
+        rate = Fraction(gcd(a.numerator * b.denominator, b.numerator * a.denominator), a.denominator * b.denominator)
+        return self._at_rate(rate), other._at_rate(rate), rate
+
+    def _at_rate(self, rate: Fraction) -> Mapping[Fraction, Poly]:
+        times = (self.rate / rate).numerator
+        if max(_bits(base) for base in self.terms) * times > _MOST_BITS:
+            raise Unsolvable("two powers whose exponents grow at rates too far apart")
+        return {base**times: poly for base, poly in self.terms.items()}
+
+    @cached_property
+    def _unit(self) -> ExpPoly:
+        """The same in y = rate·x, which has the rate 1."""
+        scaled = {q: tuple(c / self.rate**i for i, c in enumerate(poly)) for q, poly in self.terms.items()}
+        return ExpPoly(scaled)
+
     def __add__(self, other: ExpPoly) -> ExpPoly:
-        terms = dict(self.terms)
-        for base, poly in other.terms.items():
+        mine, others, rate = self._together(other)
+        terms = dict(mine)
+        for base, poly in others.items():
             terms[base] = _add(terms.get(base, ()), poly)
-        return ExpPoly.of(terms)
+        return ExpPoly.of(terms, rate)
 
     def __neg__(self) -> ExpPoly:
         return self.scaled(Fraction(-1))
@@ -79,14 +108,15 @@ class ExpPoly:
         return self + -other
 
     def __mul__(self, other: ExpPoly) -> ExpPoly:
+        mine, others, rate = self._together(other)
         terms: dict[Fraction, Poly] = {}
-        for q, a in self.terms.items():
-            for r, b in other.terms.items():
+        for q, a in mine.items():
+            for r, b in others.items():
                 terms[q * r] = _add(terms.get(q * r, ()), _mul(a, b))
-        return ExpPoly.of(terms)
+        return ExpPoly.of(terms, rate)
 
     def scaled(self, factor: Fraction) -> ExpPoly:
-        return ExpPoly.of({base: tuple(c * factor for c in poly) for base, poly in self.terms.items()})
+        return ExpPoly.of({base: tuple(c * factor for c in poly) for base, poly in self.terms.items()}, self.rate)
 
     @property
     def is_zero(self) -> bool:
@@ -114,40 +144,48 @@ class ExpPoly:
         terms: dict[Fraction, list[Fraction]] = {}
         for base, poly in self.terms.items():
             slope = [*(i * c for i, c in enumerate(poly) if i), Fraction(0)]
-            rate = Fraction(0)
+            growth = Fraction(0)
             if base != 1:
                 with mp.workdps(60):
-                    rate = _fraction(mp.log(base.numerator) - mp.log(base.denominator))
-            terms[base] = [rate * c + d for c, d in zip(poly, slope, strict=True)]
-        return ExpPoly.of(terms)
+                    growth = self.rate * _fraction(mp.log(base.numerator) - mp.log(base.denominator))
+            terms[base] = [growth * c + d for c, d in zip(poly, slope, strict=True)]
+        return ExpPoly.of(terms, self.rate)
 
     def mirrored(self) -> ExpPoly:
         """f(−x)."""
         return ExpPoly.of(
-            {1 / q: tuple(c if i % 2 == 0 else -c for i, c in enumerate(p)) for q, p in self.terms.items()}
+            {1 / q: tuple(c if i % 2 == 0 else -c for i, c in enumerate(p)) for q, p in self.terms.items()}, self.rate
         )
 
     def _exact(self, x: Fraction) -> Fraction | None:
         """The value at x where it is a rational that can be held."""
         total = Fraction(0)
+        power = self.rate * x
         for base, poly in self.terms.items():
-            value = Fraction(0)
-            for coefficient in reversed(poly):
-                value = value * x + coefficient
+            value = _horner(poly, x)
             if base != 1:
-                size = max(base.numerator.bit_length(), base.denominator.bit_length())
-                if x.denominator != 1 or size * abs(x) > _EXACT_BITS:
+                if power.denominator != 1 or _bits(base) * abs(power) > _EXACT_BITS:
                     return None
-                value *= base**x.numerator
+                value *= base**power.numerator
             total += value
         return total
 
     def sign(self, x: Fraction) -> int:
-        """The sign of f(x): exact for whole x, else by intervals; 0 also where 4,000 digits do not tell."""
+        """The sign of f(x), x > 0: exact for whole x, else by intervals; 0 also where 4,000 digits do not tell."""
         look_at_time()
         exact = self._exact(x)
         if exact is not None:
             return (exact > 0) - (exact < 0)
+        # divided by its greatest exponential, f has a rational leading part, which counts only where it is not zero
+        terms = dict(self.terms)
+        while terms:
+            base = max(terms)
+            if _horner(terms[base], x) != 0:
+                return ExpPoly({q / base: poly for q, poly in terms.items()}, self.rate)._sign_by_intervals(x)
+            del terms[base]
+        return 0
+
+    def _sign_by_intervals(self, x: Fraction) -> int:
         for digits in (40, 200, 1000, 4000):
             value = self._interval(x, digits)
             if value.a > 0:
@@ -159,7 +197,7 @@ class ExpPoly:
     def _interval(self, x: Fraction, digits: int) -> iv.mpf:
         before, iv.dps = iv.dps, digits
         try:
-            return _over(self._intervals(), _iv(x))
+            return _over(self._unit._intervals(), _iv(self.rate * x))
         finally:
             iv.dps = before
 
@@ -182,7 +220,20 @@ class ExpPoly:
     @cached_property
     def roots(self) -> tuple[Root, ...]:
         """Every root x > 0, ascending. Empty for the zero function."""
-        return tuple(_roots(self))
+        if self.rate == 1:
+            return tuple(_roots(self))
+        return tuple(Root(self, r.low / self.rate, r.high / self.rate, r.upward) for r in self._unit.roots)
+
+
+def _bits(base: Fraction) -> int:
+    return max(base.numerator.bit_length(), base.denominator.bit_length())
+
+
+def _horner(poly: Poly, x: Fraction) -> Fraction:
+    value = Fraction(0)
+    for coefficient in reversed(poly):
+        value = value * x + coefficient
+    return value
 
 
 def _iv(value: Fraction) -> iv.mpf:
@@ -217,17 +268,23 @@ class Root:
         """The root, to better than 1e-25 relative."""
         return (self.low + self.high) / 2
 
+    def against(self, x: Fraction) -> int:
+        """The sign of root − x, decided by the function's exact sign at x and not by the root's decimals."""
+        if self.low == self.high:
+            return (self.low > x) - (self.low < x)
+        # the ends of a bracket are no roots
+        if x <= self.low or x >= self.high:
+            return 1 if x <= self.low else -1
+        sign = self.function.sign(x)
+        if sign == 0 or self.upward is None:
+            return 0
+        return 1 if sign == (-1 if self.upward else 1) else -1
+
     @property
     def ceiling(self) -> int:
-        """The least whole number that is not below the root, decided by the function's exact sign at whole numbers."""
+        """The least whole number that is not below the root."""
         whole = -(-self.low.numerator // self.low.denominator)
-        if self.low == self.high or whole >= self.high:
-            return whole
-        if whole == self.low:
-            return whole
-        sign = self.function.sign(Fraction(whole))
-        before = -1 if self.upward else 1
-        return whole + 1 if sign == before else whole
+        return whole + 1 if self.against(Fraction(whole)) > 0 else whole
 
 
 # --- isolation

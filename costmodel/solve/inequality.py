@@ -50,7 +50,7 @@ def ratio(expr: Expr, unknown: Symbol) -> Ratio:
     if unknown not in expr.free_symbols:
         return Ratio(fold(expr, unknown, {}), _ONE)
     if isinstance(expr, Add):
-        return _folded([ratio(arg, unknown) for arg in expr.args], _plus)
+        return _sum([ratio(arg, unknown) for arg in expr.args])
     if isinstance(expr, Mul):
         return _folded([ratio(arg, unknown) for arg in expr.args], _times)
     if isinstance(expr, Max | Min):
@@ -69,6 +69,13 @@ def _folded(parts: Sequence[Ratio], how) -> Ratio:  # type: ignore[no-untyped-de
     for part in parts[1:]:
         result = how(result, part)
     return result
+
+
+def _sum(parts: Sequence[Ratio]) -> Ratio:
+    """Those without a denominator, of which there may be hundreds, are added in one go."""
+    plain = [part.over for part in parts if part.whole]
+    fractions = [part for part in parts if not part.whole]
+    return _folded([*([Ratio(Piecewise.sum(plain), _ONE)] if plain else []), *fractions], _plus)
 
 
 def _plus(a: Ratio, b: Ratio) -> Ratio:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
+from itertools import pairwise
 
 from sympy import Add, Expr, Max, Min, Mul, Pow, Rational, Symbol
 
-from costmodel.figures import figure
+from costmodel.figures import figure, power_of
 from costmodel.solve.budget import Unsolvable, look_at_time
 from costmodel.solve.exppoly import ExpPoly, Root
 
 _SAME = Fraction(1, 10**25)
-_MOST_BITS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,11 @@ class Cell:
 
     def holds(self, x: Fraction) -> bool:
         return self.low < x and (self.high is None or x <= self.high)
+
+    def has_inside(self, x: Fraction) -> bool:
+        """Whether a point lies in it and not at an end."""
+        above = x - self.low > _SAME * self.low
+        return above and (self.high is None or self.high - x > _SAME * self.high)
 
     @property
     def inside(self) -> Fraction:
@@ -45,18 +52,42 @@ class Piecewise:
 
     def at(self, x: Fraction) -> ExpPoly:
         """The function of the cell that holds x."""
-        return next((cell.function for cell in self.cells if cell.holds(x)), self.cells[0].function)
+        return self.cells[bisect_left(self._cuts, x)].function
+
+    @cached_property
+    def _cuts(self) -> list[Fraction]:
+        return [cell.high for cell in self.cells if cell.high is not None]
+
+    @classmethod
+    def sum(cls, parts: Sequence[Piecewise]) -> Piecewise:
+        """The sum of many functions: all their cuts sorted once, and at each what changes there added."""
+        function = sum((part.cells[0].function for part in parts), ExpPoly({}))
+        changes = [
+            (left.high, right.function - left.function)
+            for part in parts
+            for left, right in pairwise(part.cells)
+            if left.high is not None
+        ]
+        cells: list[Cell] = []
+        low = Fraction(0)
+        for cut, change in sorted(changes, key=lambda change: change[0]):
+            if cut - low > _SAME * cut:
+                look_at_time()
+                cells.append(Cell(low, cut, function))
+                low = cut
+            function = function + change
+        return cls((*cells, Cell(low, None, function)))
 
     def combined(self, other: Piecewise, how: Callable[[ExpPoly, ExpPoly], ExpPoly]) -> Piecewise:
         cells = []
-        for low, high in _cells([*_cuts(self), *_cuts(other)]):
+        for low, high in _between(Fraction(0), None, [*self._cuts, *other._cuts]):
             look_at_time()
             point = Cell(low, high, ExpPoly({})).inside
             cells.append(Cell(low, high, how(self.at(point), other.at(point))))
         return Piecewise(tuple(cells))
 
     def __add__(self, other: Piecewise) -> Piecewise:
-        return self.combined(other, lambda a, b: a + b)
+        return Piecewise.sum((self, other))
 
     def __sub__(self, other: Piecewise) -> Piecewise:
         return self.combined(other, lambda a, b: a - b)
@@ -70,7 +101,7 @@ class Piecewise:
     def chosen(self, other: Piecewise, least: bool) -> Piecewise:
         """The lesser, or the greater, of two functions at each point."""
         cells = []
-        for low, high in _cells([*_cuts(self), *_cuts(other)]):
+        for low, high in _between(Fraction(0), None, [*self._cuts, *other._cuts]):
             look_at_time()
             point = Cell(low, high, ExpPoly({})).inside
             a, b = self.at(point), other.at(point)
@@ -95,23 +126,33 @@ class Piecewise:
     def is_zero(self) -> bool:
         return all(cell.function.is_zero for cell in self.cells)
 
-    @property
+    @cached_property
     def roots(self) -> tuple[Root, ...]:
-        """Every root, ascending. A stretch on which the function is zero gives none."""
-        found: list[Root] = []
-        for cell in self.cells:
-            for root in cell.function.roots:
-                if cell.holds(root.value) and not any(abs(root.value - r.value) <= _SAME * root.value for r in found):
-                    found.append(root)
-        return tuple(sorted(found, key=lambda root: root.value))
+        """Every root, ascending; of a stretch on which the function is zero, its ends.
+
+        At a cut two functions meet, so whether the whole crosses there is told by the signs on either side.
+        """
+        found = [root for cell in self.cells for root in cell.function.roots if cell.has_inside(root.value)]
+        at_cuts = [root for left, right in pairwise(self.cells) if (root := _root_between(left, right)) is not None]
+        found = sorted([*found, *at_cuts], key=lambda root: root.value)
+        for i, root in enumerate(found):
+            if root in at_cuts:
+                before = found[i - 1].value if i else Fraction(0)
+                behind = found[i + 1].value if i + 1 < len(found) else 3 * root.value
+                signs = [self.sign((x + root.value) / 2) for x in (before, behind)]
+                rises, falls = signs[0] < 0 <= signs[1], signs[0] >= 0 > signs[1]
+                found[i] = replace(root, upward=rises if rises or falls else None)
+        return tuple(found)
 
 
-def _cuts(function: Piecewise) -> list[Fraction]:
-    return [cell.high for cell in function.cells if cell.high is not None]
-
-
-def _cells(cuts: list[Fraction]) -> list[tuple[Fraction, Fraction | None]]:
-    return _between(Fraction(0), None, cuts)
+def _root_between(left: Cell, right: Cell) -> Root | None:
+    """The root at the cut between two cells, where there is one."""
+    cut = left.high
+    assert cut is not None
+    near = [r for cell in (left, right) for r in cell.function.roots if abs(r.value - cut) <= _SAME * cut]
+    if near:
+        return near[0]
+    return Root(left.function, cut, cut, None) if left.function.is_zero or right.function.is_zero else None
 
 
 def _between(low: Fraction, high: Fraction | None, cuts: list[Fraction]) -> list[tuple[Fraction, Fraction | None]]:
@@ -138,7 +179,7 @@ def fold(expr: Expr, unknown: Symbol, values: Mapping[Symbol, Fraction]) -> Piec
     if expr == unknown:
         return Piecewise.of(ExpPoly.unknown())
     if isinstance(expr, Add):
-        return _reduced(expr, unknown, values, lambda a, b: a + b)
+        return Piecewise.sum([fold(argument, unknown, values) for argument in expr.args])
     if isinstance(expr, Mul):
         return _reduced(expr, unknown, values, lambda a, b: a * b)
     if isinstance(expr, Min | Max):
@@ -179,18 +220,9 @@ def _power(expr: Expr, unknown: Symbol, values: Mapping[Symbol, Fraction]) -> Pi
     ):
         raise Unsolvable(f"`{unknown}` stands in an exponent that is not linear in it")
     constant, slope = linear.coefficient(0), linear.coefficient(1)
-    if constant.denominator != 1 or slope.denominator != 1:
-        raise Unsolvable(f"`{unknown}` stands in an exponent that is not whole")
-    if (quotient == 0 and slope > 0) or _dies_at_once(quotient, slope):
+    if quotient == 0 and slope > 0:
         return Piecewise.of(ExpPoly.of({}))
-    if quotient <= 0:
-        raise Unsolvable("a power of something that is not positive")
-    return Piecewise.of(ExpPoly.of({quotient**slope.numerator: (quotient**constant.numerator,)}))
-
-
-def _dies_at_once(quotient: Fraction, slope: Fraction) -> bool:
-    """Whether q^(slope·x) is below e^−10000 from x = 1 on, and too long to be held: it is taken for 0."""
-    if not 0 < quotient < 1 or slope <= 0:
-        return False
-    length = max(quotient.numerator.bit_length(), quotient.denominator.bit_length()) * slope
-    return length > _MOST_BITS and (1 - quotient) * slope > 10_000
+    first = power_of(quotient, constant)
+    if quotient <= 0 or not isinstance(first, Fraction):
+        raise Unsolvable("a power of something that is not positive, or that cannot be held exactly")
+    return Piecewise.of(ExpPoly.of({quotient if slope > 0 else 1 / quotient: (first,)}, abs(slope)))
