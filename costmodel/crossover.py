@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
-from sympy import Expr, Max, Symbol, cancel, limit, oo
+from sympy import Expr, Max, Min, Symbol, ceiling, floor
 from sympy.logic.boolalg import Boolean
 
 from costmodel.figures import Figure, Open, comparable, figure, quotient
 from costmodel.quantities import Quantities
 from costmodel.solve.budget import Unsolvable
-from costmodel.solve.crossover import (
-    Case,
-    Closed,
-    Feasibility,
-    Form,
-    Solved,
-    Stretch,
-    at,
-    equation,
-    feasibility,
-    form,
-    solve,
-    stretches,
-)
-from costmodel.solve.memory import Fit, linear
-from costmodel.solve.piecewise import Piecewise, fold
-from costmodel.symbols import ZERO, batch_size, is_zero, put_in, seq_len, symbol, total
+from costmodel.solve.contexts import Case, Feasible, cases, feasible
+from costmodel.solve.crossover import Solved, at, equation, solve
+from costmodel.solve.forms import Form, form, parts
+from costmodel.solve.memory import Fit
+from costmodel.solve.piecewise import fold
+from costmodel.symbols import ZERO, batch_size, is_zero, lowest_terms, put_in, rational, seq_len, symbol, total
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A value with its closed form, where there is one; `value` is None where a symbol in it is free."""
+
+    value: Figure | None
+    expr: Expr | None
+
+    def __float__(self) -> float:
+        if self.value is None:
+            raise TypeError("the value depends on a symbol that is free")
+        return float(self.value)
+
+    def __str__(self) -> str:
+        return str(self.expr) if self.expr is not None else str(self.value)
 
 
 @dataclass(frozen=True)
@@ -87,18 +92,17 @@ class Crossover:
         return str(self._attempt) if isinstance(self._attempt, Unsolvable) else None
 
     @cached_property
-    def stretches(self) -> list[Stretch]:
-        return stretches(self._compute, self._memory, self._bandwidth)
+    def cases(self) -> tuple[Case, ...]:
+        """The two times in closed form, by context and by free windows; none where they have another shape."""
+        shape = form(self._compute, self._memory)
+        return () if shape is None else cases(shape)
 
     @cached_property
     def form(self) -> Form | None:
-        """The form at this context, or the only one that there is."""
+        """The form that holds at this point, or the only one that there is."""
         context = self.point.get(seq_len)
-        if len(self.stretches) == 1:
-            return self.stretches[0].form
-        if context is None:
-            return None
-        return next(s.form for s in self.stretches if s.holds(context))
+        held = [case for case in self.cases if context is None or case.holds(context)]
+        return held[0].form if len(held) == 1 else None
 
     @property
     def status(self) -> str | None:
@@ -108,7 +112,7 @@ class Crossover:
         try:
             return self.solved.status(self.max_batch_size_value)
         except Open:
-            return "never" if not self.solved.compute_bound and self.fit is None else None
+            return None
 
     @cached_property
     def batch_size(self) -> Closed:
@@ -121,31 +125,20 @@ class Crossover:
         return equation(self._compute, self._memory)
 
     @cached_property
-    def feasible(self) -> Feasibility | None:
-        return feasibility(self.stretches)
+    def feasible(self) -> Feasible | None:
+        """When a crossover exists, and the contexts at which that changes; None where the times have another shape."""
+        return feasible(self.cases) if self.cases else None
 
     @property
     def feasible_when(self) -> Boolean | None:
-        """When a crossover exists, solved for seq_len; None where that cannot be solved."""
+        """When a crossover exists, solved for seq_len where that can be done."""
         return self.feasible.condition if self.feasible is not None else None
 
     @property
     def critical_seq_len(self) -> Closed:
-        """The context at which a crossover ceases to exist, or begins to."""
-        return self.feasible.critical if self.feasible is not None else Closed(None, None)
-
-    @cached_property
-    def cases(self) -> tuple[Case, ...]:
-        """Closed forms by context, where a context is not given and matters."""
-        feasible = self.feasible
-        return tuple(
-            Case(
-                s.condition,
-                s.form.closed if s.form is not None else None,
-                feasible.condition if feasible else s.condition,
-            )
-            for s in self.stretches
-        )
+        """The context at which a crossover ceases to exist, or begins to; the first of several."""
+        edges = self.feasible.edges if self.feasible is not None else ()
+        return Closed(edges[0].value, edges[0].expr) if edges else Closed(None, None)
 
     # --- memory
 
@@ -213,72 +206,61 @@ class Crossover:
     @cached_property
     def ceiling(self) -> Closed:
         """What throughput tends to as the batch grows, in tokens a second."""
-        slopes = self._slopes
-        if slopes is None or is_zero(slopes):
+        slope, tokens = self._latency_slope, self.quantities.tokens
+        if slope is None or is_zero(slope):
             return Closed(None, None)
-        expr = cancel(self.quantities.tokens / slopes) if not slopes.has(Max) else self.quantities.tokens / slopes
+        expr = tokens / slope if slope.has(Max) else lowest_terms(tokens, slope)
         return Closed(at(expr, self.point), expr)
 
     @cached_property
-    def _slopes(self) -> Expr | None:
+    def _latency_slope(self) -> Expr | None:
         """Seconds that one more sequence adds in the end."""
         quantities = self.quantities
-        pairs = (
-            [(compute, memory) for _, compute, memory in quantities.times_by_row]
-            if quantities.timing == "per_op"
-            else [(self._compute, self._memory)]
-        )
-        found = []
-        for compute, memory in pairs:
-            slopes = [_slope_at_infinity(expr) for expr in (compute, memory)]
-            if slopes[0] is None or slopes[1] is None:
-                return None
-            if quantities.timing == "serial":
-                found.append(slopes[0] + slopes[1])
-            else:
-                values = [at(slope, self.point) for slope in slopes]
-                if values[0] is None or values[1] is None:
-                    found.append(Max(slopes[0], slopes[1]))
-                else:
-                    found.append(slopes[0] if values[0] >= values[1] else slopes[1])
-        return total(found)
+        if quantities.timing != "per_op":
+            return self._slope(self._compute, self._memory)
+        found = [self._slope(compute, memory) for _, compute, memory in quantities.times_by_row]
+        return None if any(slope is None for slope in found) else total(found)
+
+    def _slope(self, compute: Expr, memory: Expr) -> Expr | None:
+        slopes = [_slope_at_infinity(expr, self.point) for expr in (compute, memory)]
+        if slopes[0] is None or slopes[1] is None:
+            return None
+        if self.quantities.timing == "serial":
+            return slopes[0] + slopes[1]
+        values = [at(slope, self.point) for slope in slopes]
+        if values[0] is None or values[1] is None:
+            return Max(*slopes, evaluate=False)
+        return slopes[0] if values[0] >= values[1] else slopes[1]
 
     @cached_property
     def half_batch_size(self) -> Closed:
         """The batch that gives half the ceiling: from where on growing it pays less and less."""
-        ceiling = self.ceiling
-        if ceiling.expr is None:
-            return Closed(None, None)
-        try:
-            latency = self._latency_folded()
-            needed = fold(2 * batch_size * self.quantities.tokens / ceiling.expr, batch_size, self.point)
-            roots = [r for r in (needed - latency).roots if r.upward]
-            value = roots[0].value if roots else None
-        except (Open, Unsolvable):
-            value = None
-        return Closed(value, self._half_closed())
+        closed = self._half_closed()
+        value = at(closed, self.point) if closed is not None else self._half_solved()
+        return Closed(value or None, closed)
 
-    def _latency_folded(self) -> Piecewise:
-        compute, memory = (fold(e, batch_size, self.point) for e in (self._compute, self._memory))
-        if self.quantities.timing == "serial":
-            return compute + memory
-        if self.quantities.timing == "overlap":
-            return compute.chosen(memory, least=False)
-        raise Unsolvable("a sum of many maxima")
+    def _half_solved(self) -> Fraction | None:
+        if self.ceiling.expr is None:
+            return None
+        try:
+            needed = fold(2 * batch_size * self.quantities.tokens / self.ceiling.expr, batch_size, self.point)
+            latency = fold(self.quantities.latency, batch_size, self.point)
+            return next((root.value for root in (needed - latency).roots if root.upward), None)
+        except (Open, Unsolvable):
+            return None
 
     def _half_closed(self) -> Expr | None:
         """In closed form where the pass is dense and memory-bound at half the ceiling."""
-        slopes, shape = self._slopes, self.form
-        if self.quantities.timing == "per_op" or slopes is None or shape is None or shape.groups:
+        slope, timing = self._latency_slope, self.quantities.timing
+        of_compute, of_memory = parts(self._compute), parts(self._memory)
+        if timing == "per_op" or slope is None or of_compute is None or of_memory is None or of_memory.groups:
             return None
-        of_compute, of_memory = (linear(expr, batch_size) for expr in (self._compute, self._memory))
-        if of_compute is None or of_memory is None:
+        if timing == "serial":
+            return lowest_terms(of_compute.constant + of_memory.constant, slope) if slope != 0 else None
+        below = 2 * slope - of_memory.slope
+        if of_compute.constant != 0 or below.has(Max) or is_zero(below):
             return None
-        (f0, _), (m0, m1) = of_compute, of_memory
-        if self.quantities.timing == "serial":
-            return cancel((f0 + m0) / slopes) if not is_zero(slopes) else None
-        below = 2 * slopes - m1
-        return cancel(m0 / below) if not is_zero(below) and is_zero(f0) and not below.has(Max) else None
+        return lowest_terms(of_memory.constant, below)
 
     # --- figures
 
@@ -309,87 +291,79 @@ class Crossover:
     @cached_property
     def intensity_limit(self) -> Figure | None:
         """FLOPs a byte as the batch grows without end; None where they grow too, or a symbol is free."""
-        parts = [_slope_at_infinity(expr) for expr in (self.quantities.table.flops, self.quantities.table.bytes)]
-        if parts[0] is None or parts[1] is None or is_zero(parts[1]):
-            return None
-        return at(parts[0] / parts[1], self.point)
+        flops, moved = (
+            _slope_at_infinity(expr, self.point) for expr in (self.quantities.table.flops, self.quantities.table.bytes)
+        )
+        return None if flops is None or not moved else at(flops / moved, self.point)
 
     @cached_property
     def independent_of(self) -> tuple[str, ...]:
         """The dims, and seq_len, that b* does not depend on at all."""
-        return _independent(self)
+        return tuple(_independent(self))
 
 
-def _slope_at_infinity(expr: Expr) -> Expr | None:
+def _slope_at_infinity(expr: Expr, point: Mapping[Symbol, Fraction]) -> Expr | None:
     """What one more sequence adds to a cost in the end: exponentials have died out."""
-    parts = linear(put_in(expr, {}), batch_size)
-    if parts is not None:
-        return parts[1]
-    slopes = []
-    for term in expr.expand().as_ordered_terms():
-        if batch_size not in term.free_symbols:
-            continue
-        slope = term / batch_size
-        if batch_size not in slope.free_symbols:
-            slopes.append(slope)
-        elif any(p.exp.has(batch_size) and p.base.is_number and p.base < 1 for p in term.atoms(type(batch_size**2))):
-            continue
-        else:
-            found = limit(slope, batch_size, oo)
-            if found in (oo, -oo):
-                return None
-            slopes.append(found)
-    return total(slopes)
+    found = parts(expr)
+    if found is not None:
+        return found.slope
+    try:
+        last = fold(expr, batch_size, point).cells[-1].function
+    except (Open, Unsolvable):
+        return None
+    return rational(last.coefficient(1)) if len(last.polynomial) <= 2 else None
 
 
-def _independent(answer: Crossover) -> tuple[str, ...]:
-    """By putting other figures in: n/h is a ratio of polynomials of low degree in each dim.
+def _independent(answer: Crossover) -> Iterator[str]:
+    """By putting other figures in: the coefficients are polynomials of low degree in each dim, or have it below a line.
 
-    Where n(x)·h(x₀) − n(x₀)·h(x) is zero at more points than its degree it is zero everywhere, which is a proof.
+    b* stays where all coefficients keep their ratios. Where n(x)·h(x₀) − n(x₀)·h(x) is zero at more points than its
+    degree it is zero everywhere, which is a proof. A dim that others are computed from changes them too; one that an
+    `if` reads may change the graph, and is never named.
     """
     table = answer.quantities.table
     environment = table.dataflow.environment
-    names = list(environment.program.dims)
     settings = {**table.dataflow.settings, **environment.role_values}
-    compute, memory = _symbolic_times(answer)
+    as_it_stands, derived = _symbolic_times(answer, settings), environment.derived
+    from_others = [put_in(expr, derived) for expr in as_it_stands]
+    shapes = {False: form(*from_others), True: form(*as_it_stands)}
     point = {**answer.point}
-    for name in names:
+    for name in environment.program.dims:
         value = at(environment.value(symbol(name)), answer.point)
         if isinstance(value, Fraction):
             point[symbol(name)] = value
-    here = form(put_in(compute, settings), put_in(memory, settings), answer._bandwidth)
-    candidates = [*map(symbol, names), seq_len]
-    if here is None:
-        used = compute.free_symbols | memory.free_symbols
-        return tuple(s.name for s in candidates if s not in used)
-    used = here.n.free_symbols | here.h.free_symbols
-    for d, q, rate in here.groups:
-        used |= d.free_symbols | q.free_symbols | rate.free_symbols
-    found = []
-    for candidate in candidates:
-        if candidate not in used or (not here.groups and _cancels(here, candidate, point)):
-            found.append(candidate.name)
-    return tuple(found)
+    decided = {s for d in table.dataflow.decided for s in (d, *derived.get(d, d).free_symbols)}
+    for candidate in [*map(symbol, environment.program.dims), seq_len]:
+        own = candidate in derived
+        used = any(candidate in time.free_symbols for time in (as_it_stands if own else from_others))
+        shape = shapes[own]
+        if candidate not in decided and (not used or (shape is not None and _cancels(shape, candidate, point))):
+            yield candidate.name
 
 
 _TRIALS = 9
 
 
 def _cancels(shape: Form, x: Symbol, point: Mapping[Symbol, Fraction]) -> bool:
+    """Whether the coefficients keep their ratios whatever x is."""
+    if any(x in e.free_symbols for e in shape.coefficients if e.has(Min, Max, floor, ceiling)):
+        return False
+    scaled = [shape.n, shape.h, *(d for d, _, _ in shape.groups)]
+    if any(x in e.free_symbols for _, q, rate in shape.groups for e in (q, rate)):
+        return False
     base = point.get(x, Fraction(1024))
     try:
-        n0, h0 = (figure(e, {**point, x: base}) for e in (shape.n, shape.h))
+        before = [figure(expr, {**point, x: base}) for expr in scaled]
         for trial in range(1, _TRIALS + 1):
-            there = {**point, x: base + 7 * trial}
-            n1, h1 = (figure(e, there) for e in (shape.n, shape.h))
-            if n1 * h0 != n0 * h1:
+            after = [figure(expr, {**point, x: base + 7 * trial}) for expr in scaled]
+            if any(a * before[1] != b * after[1] for a, b in zip(after, before, strict=True)):
                 return False
-    except Open:
+    except (Open, ZeroDivisionError):
         return False
-    return True
+    return before[1] != 0
 
 
-def _symbolic_times(answer: Crossover) -> tuple[Expr, Expr]:
+def _symbolic_times(answer: Crossover, settings: Mapping[Symbol, Expr]) -> list[Expr]:
     """Compute and memory time with every dim a symbol."""
     quantities = answer.quantities
     rows = quantities.table.rows
@@ -400,7 +374,7 @@ def _symbolic_times(answer: Crossover) -> tuple[Expr, Expr]:
     if quantities.table.fidelity == "traffic" and vector != 0:
         assert quantities.device is not None
         compute += vector / quantities.device.peak("vector")
-    return compute, moved / answer._bandwidth
+    return [put_in(expr, settings) for expr in (compute, moved / answer._bandwidth)]
 
 
 def crossover(quantities: Quantities, point: Mapping[Symbol, Fraction]) -> Crossover:

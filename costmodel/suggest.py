@@ -136,9 +136,9 @@ def _of_spec(quantities: Quantities, other: Compiled, run: Run) -> Quantities:
 def _contexts(quantities: Quantities, answer: Crossover, context: Fraction) -> list[int]:
     """Half the context, and the longest power of two at which the pass crosses and fits."""
     found = [int(context) // 2] if context >= 2 else []
-    feasible = answer.feasible
-    if feasible is not None and feasible.critical.value is not None and 2 <= feasible.critical.value < context:
-        shorter = 1 << ((int(Fraction(feasible.critical.value)) - 1).bit_length() - 1)
+    critical = answer.critical_seq_len.value
+    if critical is not None and 2 <= critical < context:
+        shorter = 1 << ((int(Fraction(critical)) - 1).bit_length() - 1)
         for candidate in (shorter, shorter // 2, shorter // 4):
             if candidate and _with_context(quantities, answer.point, candidate)().status == "crosses":
                 found.append(candidate)

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from functools import cache
-from math import comb
+from math import comb, gcd, lcm
 
-from sympy import Add, Expr, Float, Integer, Mul, Pow, Rational, S, Symbol, expand
+from sympy import QQ, Add, Expr, Float, Integer, Mul, Pow, Rational, S, Symbol, cancel, expand
 from sympy.core.numbers import Number as SympyNumber
+from sympy.polys.rings import PolyRing
 
 WORKLOAD = ("batch_size", "seq_len", "new_tokens")
 DTYPE_ROLES = ("weights", "cache", "activations")
 MOST_TERMS = 20_000
+_MOST_MOVED = 200
 
 
 @cache
@@ -35,6 +37,8 @@ prompt_len, output_len, acceptance_rate, drafts = map(symbol, REQUEST)
 
 # A role's bytes a value stay symbols until a figure is wanted. The dot keeps them apart from every dim.
 role_bytes = {role: symbol(f"dtype.{role}") for role in DTYPE_ROLES}
+
+ZERO, ONE = S.Zero, S.One
 
 
 class TooManyTerms(Exception):
@@ -102,8 +106,50 @@ def is_zero(expr: Expr) -> bool:
         return False
     if expanded(expr) == 0:
         return True
+    if not any(power.exp.could_extract_minus_sign() for power in expr.atoms(Pow)):
+        return False
     numerator, denominator = expr.together().as_numer_denom()
     return bool(denominator != 1 and expanded(numerator) == 0)
+
+
+def content(exprs: Iterable[Expr]) -> Rational:
+    """The factor that makes the coefficients of these sums whole and without a common divisor."""
+    over, under = 0, 1
+    for expr in exprs:
+        for term in Add.make_args(expr):
+            coefficient = term.as_coeff_Mul()[0]
+            over, under = gcd(over, int(coefficient.p)), lcm(under, int(coefficient.q))
+    return Rational(under, over) if over else ONE
+
+
+def lowest_terms(over: Expr, under: Expr) -> Expr:
+    """A fraction in lowest terms.
+
+    Polynomials are divided as such, which takes a fraction of the time of `cancel`.
+    """
+    if is_number(under):
+        return expanded(over / under)
+    if is_number(over):
+        scale = over * content([under])
+        return _positive_first(rational(scale.p), expanded(under * content([under]) * scale.q))
+    symbols = sorted(over.free_symbols | under.free_symbols, key=lambda s: s.name)
+    try:
+        ring = PolyRing(symbols, QQ)
+        parts = ring.from_expr(over).cancel(ring.from_expr(under))
+        top, bottom = (part.as_expr() for part in parts)
+    except ValueError:
+        top, bottom = cancel(over / under).as_numer_denom()
+    return _positive_first(top, bottom)
+
+
+def _positive_first(top: Expr, bottom: Expr) -> Expr:
+    """What is negative throughout is turned round; where that is open, the denominator begins with what is positive."""
+    signs = sign(top), sign(bottom)
+    constant = bottom.as_coeff_Add()[0]
+    begins_below = constant < 0 or (constant == 0 and bottom.could_extract_minus_sign())
+    if signs[1] == -1 or (signs[1] is None and (signs[0] == -1 or (signs[0] is None and begins_below))):
+        top, bottom = -top, -bottom
+    return top / bottom
 
 
 def sign(expr: Expr) -> int | None:
@@ -125,4 +171,14 @@ def compared(relation: str, sign: int) -> bool:
     return {"==": sign == 0, "!=": sign != 0, "<": sign < 0, "<=": sign <= 0, ">": sign > 0, ">=": sign >= 0}[relation]
 
 
-ZERO, ONE = S.Zero, S.One
+def sign_from_one(expr: Expr) -> int | None:
+    """The sign of an expression whose symbols are 1 or more, as whole dims are; None where it is open.
+
+    With x = 1 + y in place of each symbol, coefficients of one sign decide it, where one of them is constant.
+    """
+    known = sign(expr)
+    wholes = {s: s + 1 for s in expr.free_symbols if "." not in s.name and s != acceptance_rate}
+    if known is not None or terms_estimate(expr) > _MOST_MOVED:
+        return known
+    moved = put_in(expr, wholes)
+    return sign(moved) if sign(put_in(expr, dict.fromkeys(wholes, ONE))) != 0 else None

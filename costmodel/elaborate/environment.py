@@ -105,6 +105,16 @@ class Environment:
             return f"which `--set dtype.{role}={node.name}` asks for"
         return f"which `dtype {role} = {node.name}` asks for{where_of(node.span)}"
 
+    @cached_property
+    def derived(self) -> dict[Symbol, Expr]:
+        """The dims that are computed from others, as expressions in those that stand by themselves."""
+        found: dict[Symbol, Expr] = {}
+        for name in _in_order(self.program, self.given, Report()):
+            node = self.given[name]
+            if isinstance(node, syntax.Expression) and any(isinstance(part, syntax.Name) for part in walk(node)):
+                found[symbol(name)] = scalar(node, lambda n: found.get(symbol(n.id), symbol(n.id)))
+        return found
+
     def figures(self) -> dict[str, Expr]:
         """The dims of the spec with their values, in their order."""
         return {name: self.values[symbol(name)] for name in self.program.dims if symbol(name) in self.values}

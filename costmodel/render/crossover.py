@@ -38,7 +38,7 @@ class CrossoverAnswer(Prose):
         found["dims"] = workload_dims(table, answer.point)
         found["flops"] = formula(table.flops, names)
         found["bytes"] = formula(table.bytes, names)
-        feasible, critical = answer.feasible, answer.feasible.critical if answer.feasible else None
+        critical = answer.critical_seq_len
         closed = valued(answer.batch_size.value, answer.batch_size.expr, names)
         if closed["expr"] is None:
             closed["latex"] = formula(answer.equation, names)["latex"]
@@ -48,15 +48,13 @@ class CrossoverAnswer(Prose):
             "batch_size": closed,
             "roots": [as_json(root.value) for root in roots],
             "brackets": [[as_json(root.low), as_json(root.high)] for root in roots],
-            "feasible_when": formula(feasible.condition if feasible else None, names),
-            "critical_seq_len": valued(
-                critical.value if critical else None, critical.expr if critical else None, names
-            ),
+            "feasible_when": formula(answer.feasible_when, names),
+            "critical_seq_len": valued(critical.value, critical.expr, names),
             "independent_of": list(answer.independent_of),
         }
         if answer.status is None:
             crossing["cases"] = [
-                {"condition": shown_expr(case.condition), **formula(case.closed, names)} for case in answer.cases
+                {"condition": shown_expr(case.condition), **formula(case.form.closed, names)} for case in answer.cases
             ]
         found["crossover"] = crossing
         fit = answer.max_batch_size
@@ -169,7 +167,7 @@ class CrossoverAnswer(Prose):
             yield "crossover", *self._crossover_row()
         feasible = answer.feasible
         if feasible is not None:
-            value = feasible.critical.value
+            value = answer.critical_seq_len.value
             shown = f"{decimal(value, 2)} tokens" if value is not None else ""
             words = text(feasible.condition, self.order)
             yield "exists when", {"always": "at every context", "never": "at no context"}.get(words, words), shown
@@ -239,7 +237,7 @@ class CrossoverAnswer(Prose):
         if answer.status not in ("crosses", "beyond_memory") or answer.fit is None or answer.fit.ratio is None:
             return None
         closed = answer.batch_size.expr
-        if closed is None or len(answer.stretches) != 1 or answer.form is None or answer.form.groups:
+        if closed is None or len(answer.cases) != 1 or answer.form is None or answer.form.groups:
             return None
         difference = cancel(closed - answer.fit.ratio).as_numer_denom()[0]
         parts = linear(difference, seq_len)
@@ -311,7 +309,7 @@ class CrossoverAnswer(Prose):
         rows = []
         for case in answer.cases:
             condition = text(case.condition, self.order) if case.condition is not True else "always"
-            closed = text(case.closed, self.order) if case.closed is not None else "no closed form"
+            closed = text(case.form.closed, self.order) if case.form.closed is not None else "no closed form"
             rows.append((condition, f"b* = {closed}"))
         page.table(rows, "ll", expand=1)
 

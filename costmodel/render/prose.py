@@ -277,7 +277,7 @@ class Prose:
         feasible = self.answer.feasible
         if feasible is None:
             return
-        value = feasible.critical.value
+        value = self.answer.critical_seq_len.value
         if value is not None:
             yield f"A crossover exists only for {text(feasible.condition, self.order)}: {decimal(value, 1)} tokens."
         elif feasible.condition == False and seq_len in self._context_symbols:  # noqa: E712
