@@ -70,12 +70,15 @@ class CostTable:
     rows: tuple[Row, ...]
     weights: tuple[Storage, ...]
     """Every stored weight, of all graphs."""
+    open: frozenset[Symbol] = frozenset()
+    """What stays a symbol though it has a value: the bytes of a dtype, the phase's new tokens."""
 
     @cached_property
     def values(self) -> Mapping[Symbol, Expr]:
         """What is put in for dims, the phase's settings and the dtypes."""
         environment = self.dataflow.environment
-        return {**environment.values, **environment.role_values}
+        known = {**environment.values, **environment.role_values}
+        return {s: value for s, value in known.items() if s not in self.open} if self.open else known
 
     def put_in(self, expr: Expr) -> Expr:
         """An expression with the dims' values, the phase and the dtypes put in."""
@@ -131,13 +134,16 @@ class CostTable:
 
     @cached_property
     def activation_peaks(self) -> tuple[tuple[Expr, Node], ...]:
-        """The bytes of activations alive at an operation, for the operations that no other is always above."""
+        """The bytes of activations alive at an operation, for the operations that no other is always above.
+
+        All of them where dtypes are open: which is above which then takes long to tell, and a point decides at once.
+        """
         return _peaks(self)
 
     @property
     def activation_memory(self) -> Expr:
         peaks = [peak for peak, _ in self.activation_peaks]
-        return Max(*peaks) if peaks else ZERO
+        return Max(*peaks, evaluate=not self.open) if peaks else ZERO
 
     @property
     def memory(self) -> Expr:
@@ -411,6 +417,8 @@ def _peaks(table: CostTable) -> tuple[tuple[Expr, Node], ...]:
         if node.index not in dataflow.running or table.put_in(node.region.turns) == 0:
             continue
         candidates.setdefault(table.put_in(_alive(node)), node)
+    if table.open:
+        return tuple(candidates.items())
     best: list[tuple[Expr, Node]] = []
     for peak, node in candidates.items():
         if any(_never_less(other, peak) for other, _ in best):

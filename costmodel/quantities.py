@@ -60,7 +60,7 @@ class Quantities:
             return None
         given = given or {}
         if QUANTITIES[name].request:
-            return _REQUEST[name](Request(self, given))
+            return Request(self, given).expr(name)
         expr = _EXPRESSIONS[name](self)
         return None if expr is None else put_in(expr, given)
 
@@ -181,6 +181,29 @@ class Quantities:
             )
         return self._device.price
 
+    # --- the passes of a request
+
+    @cached_property
+    def prefill(self) -> Quantities:
+        return self._of_phase("prefill")
+
+    @cached_property
+    def decode(self) -> Quantities:
+        return self._of_phase("decode")
+
+    def _of_phase(self, phase: str) -> Quantities:
+        if self.in_phase is None:
+            raise SpecError(Diagnostic("request", "a request's quantities need a model's prefill and decode"))
+        found = Quantities(self.in_phase(phase), self.device, self.timing, self.memory_fraction)
+        made = found.tokens
+        if not found.table.dataflow.has_tokens or (phase == "decode" and made != 1):
+            flow = found.table.dataflow
+            why = f"makes {made} tokens a step" if flow.has_tokens else "takes no new tokens"
+            raise SpecError(
+                Diagnostic("request", f"a request is decoded token by token, and {flow.phase} of {flow.graph} {why}")
+            )
+        return found
+
 
 @dataclass(frozen=True)
 class Request:
@@ -192,35 +215,13 @@ class Request:
     quantities: Quantities
     given: Mapping[Symbol, Expr]
 
-    def _pass(self, phase: str) -> Quantities:
-        of = self.quantities
-        if of.in_phase is None:
-            raise SpecError(Diagnostic("request", "a request's quantities need a model's prefill and decode"))
-        found = Quantities(of.in_phase(phase), of.device, of.timing, of.memory_fraction)
-        made = found.tokens
-        if not found.table.dataflow.has_tokens or (phase == "decode" and made != 1):
-            flow = found.table.dataflow
-            why = f"makes {made} tokens a step" if flow.has_tokens else "takes no new tokens"
-            raise SpecError(
-                Diagnostic("request", f"a request is decoded token by token, and {flow.phase} of {flow.graph} {why}")
-            )
-        return found
-
-    @cached_property
-    def prefill(self) -> Quantities:
-        return self._pass("prefill")
-
-    @cached_property
-    def decode(self) -> Quantities:
-        return self._pass("decode")
-
     @cached_property
     def output_len(self) -> Expr:
         return self.given.get(output_len, output_len)
 
     def first(self, expr: Expr) -> Expr:
         """A cost of the prefill."""
-        return put_in(put_in(expr, {seq_len: prompt_len}), self.given)
+        return put_in(expr, {**self.given, seq_len: self.given.get(prompt_len, prompt_len)})
 
     def steps(self, expr: Expr) -> Expr:
         """A cost summed over the decode steps."""
@@ -234,12 +235,20 @@ class Request:
         return both if both.has(Max, Min) else expanded(both)
 
     @property
+    def first_token(self) -> Expr:
+        return self.first(self.quantities.prefill.latency)
+
+    @property
     def time_per_token(self) -> Expr | None:
-        return self.steps(self.decode.latency) / (self.output_len - 1) if self.output_len != 1 else None
+        return self.steps(self.quantities.decode.latency) / (self.output_len - 1) if self.output_len != 1 else None
 
     @property
     def time(self) -> Expr:
-        return self.first(self.prefill.latency) + self.steps(self.decode.latency)
+        return self.first_token + self.steps(self.quantities.decode.latency)
+
+    def expr(self, name: str) -> Expr | None:
+        """One of the request's quantities."""
+        return _REQUEST[name](self)
 
 
 def _expected_tokens(request: Request) -> Expr:
@@ -249,10 +258,10 @@ def _expected_tokens(request: Request) -> Expr:
 
 
 _REQUEST: dict[str, Callable[[Request], Expr | None]] = {
-    "ttft": lambda r: r.first(r.prefill.latency),
+    "ttft": lambda r: r.first_token,
     "tpot": lambda r: r.time_per_token,
-    "request_flops": lambda r: r.whole(r.prefill.table.flops, r.decode.table.flops),
-    "request_bytes": lambda r: r.whole(r.prefill.table.bytes, r.decode.table.bytes),
+    "request_flops": lambda r: r.whole(r.quantities.prefill.table.flops, r.quantities.decode.table.flops),
+    "request_bytes": lambda r: r.whole(r.quantities.prefill.table.bytes, r.quantities.decode.table.bytes),
     "request_time": lambda r: r.time,
     "request_cost": lambda r: r.quantities.price * r.time,
     "expected_tokens": _expected_tokens,

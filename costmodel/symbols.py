@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import cache
 from math import comb, gcd, lcm
 
-from sympy import QQ, Add, Expr, Float, Integer, Mul, Pow, Rational, S, Symbol, cancel, expand
+from sympy import QQ, Add, Dummy, Expr, Float, Integer, Mul, Pow, Rational, S, Symbol, cancel, expand, log
 from sympy.core.numbers import Number as SympyNumber
 from sympy.polys.rings import PolyRing
 
@@ -18,6 +18,7 @@ WORKLOAD = ("batch_size", "seq_len", "new_tokens")
 DTYPE_ROLES = ("weights", "cache", "activations")
 MOST_TERMS = 20_000
 _MOST_MOVED = 200
+_MOST_CANCELLED = 8
 
 
 @cache
@@ -108,8 +109,9 @@ def is_zero(expr: Expr) -> bool:
         return True
     if not any(power.exp.could_extract_minus_sign() for power in expr.atoms(Pow)):
         return False
-    numerator, denominator = expr.together().as_numer_denom()
-    return bool(denominator != 1 and expanded(numerator) == 0)
+    together = expr.together()
+    numerator, denominator = together.as_numer_denom()
+    return bool(together == 0 or (denominator != 1 and expanded(numerator) == 0))
 
 
 def content(exprs: Iterable[Expr]) -> Rational:
@@ -140,6 +142,21 @@ def lowest_terms(over: Expr, under: Expr) -> Expr:
     except ValueError:
         top, bottom = cancel(over / under).as_numer_denom()
     return _positive_first(top, bottom)
+
+
+def in_lowest_terms(quotient: Expr) -> Expr:
+    """A sum or product of quotients as one in lowest terms.
+
+    Powers with a symbol in the exponent or a high one, and logarithms, are taken for symbols: they stay as they are.
+    """
+    whole = [atom for atom in quotient.atoms(Pow, log) if not atom.is_Pow or not _is_low(atom.exp)]
+    names = {atom: Dummy(positive=atom.is_Pow or None) for atom in whole}
+    over, under = quotient.xreplace(names).together().as_numer_denom()
+    return lowest_terms(over, under).xreplace({name: atom for atom, name in names.items()})
+
+
+def _is_low(exponent: Expr) -> bool:
+    return is_number(exponent) and bool(abs(exponent) <= _MOST_CANCELLED)
 
 
 def _positive_first(top: Expr, bottom: Expr) -> Expr:
