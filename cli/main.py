@@ -20,6 +20,8 @@ COMMANDS = {
     "evaluate": "Every quantity at one point.",
     "crossover": "Where a pass turns compute-bound, whether it fits, and which batch to run.",
     "solve": "For which values of any dim conditions hold, and which value is best.",
+    "sensitivity": "What a quantity follows: elasticities, and what 10% more of each parameter changes.",
+    "compare": "Specs side by side, on one device or several, and which is better where.",
     "graph": "The dataflow graph.",
     "list": "What is shipped: models, devices, operations, quantities.",
     "new": "Start a spec of one's own from a shipped one.",

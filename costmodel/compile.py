@@ -335,8 +335,8 @@ def compile_spec(argument: str) -> Compiled:
     return compile_source(source, argument, variant)
 
 
-def with_sets(compiled: Compiled, sets: Iterable[str]) -> Compiled:
-    """`--set DIM=EXPR` and `--set dtype.ROLE=TYPE`.
+def with_sets(compiled: Compiled, sets: Iterable[str], option_name: str = "--set") -> Compiled:
+    """`--set DIM=EXPR` and `--set dtype.ROLE=TYPE`; `option_name` is what a message calls the option.
 
     Raises:
         SpecError: an assignment cannot be read, or names no dim or role.
@@ -346,10 +346,11 @@ def with_sets(compiled: Compiled, sets: Iterable[str]) -> Compiled:
     for text in sets:
         name, equals, value = text.partition("=")
         name = name.strip()
-        option = Source("--set", text)
+        option = Source(option_name, text)
         start = len(text) - len(value)
         if not equals or not name or not value.strip():
-            raise SpecError(Diagnostic("argument", f"--set takes DIM=EXPR, not `{text}`", option.span(0, len(text))))
+            message = f"{option_name} takes DIM=EXPR, not `{text}`"
+            raise SpecError(Diagnostic("argument", message, option.span(0, len(text))))
         if name.startswith("dtype."):
             role = name.removeprefix("dtype.")
             if role not in ROLES:

@@ -62,6 +62,23 @@ PAGES = {
     " --fidelity traffic --timing per_op",
     "evaluate/params-serial": "evaluate mamba-2:2.7b --device h100-sxm --batch-size 8 --fidelity params"
     " --timing serial",
+    # sensitivity: kinks, steps, experts, whole numbers, formulas, what is missing
+    "sensitivity/latency": "sensitivity llama-3.1:8b --of latency --device h100-nvl --batch-size 32 --seq-len 8192",
+    "sensitivity/window": "sensitivity gemma-2:9b --of latency --device h100-nvl --batch-size 32 --seq-len 4096",
+    "sensitivity/steps": "sensitivity gemma-3:4b --device h100-sxm --batch-size 8 --seq-len 4096",
+    "sensitivity/crossover-params": "sensitivity llama-3.1:8b --of crossover --device h100-nvl --fidelity params",
+    "sensitivity/experts": "sensitivity mixtral:8x7b --of crossover --device h200-sxm --seq-len 256",
+    "sensitivity/largest-batch": "sensitivity llama-3.1:8b --of max_batch_size --device h100-nvl --seq-len 8192",
+    "sensitivity/formulas": "sensitivity llama-3.1:8b --of bytes",
+    "sensitivity/request": "sensitivity llama-3.1:8b --of request_cost --device h100-nvl --batch-size 8"
+    " --prompt-len 1000 --output-len 200 --timing per_op",
+    # compare: specs, settings, devices, more than two, formulas
+    "compare/dense": "compare llama-2:7b llama-3.1:8b --device h100-nvl --batch-size 8 --seq-len 1024",
+    "compare/settings": "compare llama-3.1:8b --with dtype.weights=fp8 --with 'num_layers=16; dtype.cache=fp32'"
+    " --batch-size 8 --seq-len 1024",
+    "compare/devices": "compare mixtral:8x7b --device h100-nvl,h200-sxm,mi300x --batch-size 8 --seq-len 1024",
+    "compare/three": "compare mamba-2:2.7b gpt-2 llama-2:7b --batch-size 4 --seq-len 1024",
+    "compare/formulas": "compare llama-2:7b llama-3.1:8b",
     # check
     "check/one": "check llama-3.1",
     "check/several": "check llama-3.1 tests/golden/specs/fails.arch tests/golden/specs/faulty.arch",
@@ -84,6 +101,8 @@ NARROW = (
     "explain/formulas",
     "formula/dense",
     "evaluate/device",
+    "sensitivity/latency",
+    "compare/dense",
     "check/one",
     "list/devices",
 )
@@ -105,6 +124,8 @@ MACHINE = {
     "explain/state.json": "explain mamba-2:2.7b --batch-size 8 --device h100-sxm --json",
     "formula/dense.json": "formula llama-3.1:8b --format json",
     "evaluate/device.json": "evaluate mixtral:8x7b --device h200-sxm --batch-size 8 --seq-len 1024 --json",
+    "sensitivity/window.json": "sensitivity gemma-2:9b --of bytes --batch-size 8 --seq-len 4096 --json",
+    "compare/dense.json": "compare llama-2:7b llama-3.1:8b --of memory --batch-size 8 --seq-len 1024 --json",
     "check/several.json": "check gpt-2 tests/golden/specs/fails.arch tests/golden/specs/faulty.arch --json",
     "graph/dense.json": "graph gpt-2 --format json",
     "list/devices.json": "list devices a100-80gb --json",

@@ -178,7 +178,7 @@ class Evaluation:
     def _row(self, name: str, names: Mapping[str, int]) -> tuple[str, str, str]:
         value, expr = self.values[name], self.exprs[name]
         indent = "  " if any(name in under for under in _UNDER.values()) else ""
-        return indent + name, _value(name, value, self._unit), self._note(name, value, expr, names)
+        return indent + name, shown_value(name, value, self._unit), self._note(name, value, expr, names)
 
     @property
     def _together(self) -> str:
@@ -245,7 +245,8 @@ class Evaluation:
         return text(expr, names)
 
 
-def _value(name: str, value: Figure | None, unit: str) -> str:
+def shown_value(name: str, value: Figure | None, unit: str = "tokens") -> str:
+    """A quantity's figure with its unit; `unit` is what a pass gives, tokens or sequences."""
     if value is None:
         return "–"
     if name in ("params", "active_params"):

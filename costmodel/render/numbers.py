@@ -64,6 +64,14 @@ def decimal(value: Figure, places: int) -> str:
     return f"{as_float(value):,.{places}f}".replace("-", "−")
 
 
+def percent(share: Figure, digits: int = 3) -> str:
+    """A share in percent, with its sign: `+9.58 %` is `+9.58%`, nothing is `0%`."""
+    number = as_float(share) * 100
+    if abs(number) < 5e-6:
+        return "0%"
+    return f"{'+' if number > 0 else '−'}{significant(abs(number), digits)}%"
+
+
 def whole(value: int) -> str:
     return f"{value:,}"
 
