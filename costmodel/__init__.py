@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from costmodel.api import Cost, Crossover, Model, load, parse
+    from costmodel.api import Cost, Crossover, Model, compare, load, parse
     from costmodel.source import Diagnostic, SpecError
     from costmodel.symbols import batch_size, new_tokens, seq_len
 
@@ -25,6 +25,7 @@ __all__ = [
     "Model",
     "SpecError",
     "batch_size",
+    "compare",
     "load",
     "new_tokens",
     "parse",
@@ -35,6 +36,7 @@ _HOMES = {
     "Cost": "api",
     "Crossover": "api",
     "Model": "api",
+    "compare": "api",
     "load": "api",
     "parse": "api",
     "Diagnostic": "source",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -13,18 +13,22 @@ from sympy import Expr, Symbol
 
 from costmodel import crossover as answers
 from costmodel.check import CheckResult, check_compiled
+from costmodel.comparison import UNKNOWNS, Column, Comparison
 from costmodel.compile import TIMINGS, Compiled, Run, compile_source, compile_spec, one_of, with_free, with_sets
 from costmodel.device import Device, find_device
 from costmodel.figures import as_float, figure_fault
 from costmodel.names import near_help, nearest
 from costmodel.quantities import Quantities
 from costmodel.quantity_names import QUANTITIES
+from costmodel.render.comparison import ComparisonAnswer
 from costmodel.render.crossover import CrossoverAnswer
 from costmodel.render.evaluation import Evaluation
 from costmodel.render.latex import latex
 from costmodel.render.numbers import decimal
 from costmodel.render.page import WIDTH
+from costmodel.render.sensitivity import SensitivityAnswer
 from costmodel.render.words import symbols
+from costmodel.sensitivity import sensitivity
 from costmodel.source import Diagnostic, Source, SpecError
 from costmodel.symbols import REQUEST, WORKLOAD, symbol
 
@@ -137,6 +141,25 @@ class Model:
         cost.quantities.check_point(point)
         return Crossover(cost.quantities, point, self.compiled)
 
+    def sensitivity(self, of: str = "latency", device: str | Device | None = None, **options: Any) -> SensitivityAnswer:
+        """What a quantity follows: each parameter's elasticity, and what 10 % more of it changes, exactly.
+
+        The options are those of `cost` and the workload's figures: `batch_size=32, seq_len=8192`.
+
+        Raises:
+            SpecError: there is no such quantity, it needs a device, or a figure that decides between two branches.
+
+        Example:
+            >>> load("llama-3.1:8b").sensitivity("bytes", batch_size=1, seq_len=8192)["dtype.cache"].elasticity.expr
+            8*batch_size*dtype.cache*seq_len/(8*batch_size*dtype.cache*seq_len + 1960513)
+        """
+        one_of("quantity", of, QUANTITIES)
+        column = _column(self, device, options)
+        if QUANTITIES[of].device and column.quantities.device is None:
+            raise SpecError(Diagnostic("device", f"`{of}` needs a device", help='device="h100-sxm"'))
+        found = sensitivity(self.compiled, column.run, column.quantities, of, column.point)
+        return SensitivityAnswer(self.compiled, column.quantities, column.point, found)
+
     def graph(self, phase: str = "decode", graph: str | None = None) -> nx.MultiDiGraph:
         """The dataflow graph: operations as nodes, tensors with symbolic shapes on the edges."""
         return self.compiled.dataflow(Run(phase, graph)).network
@@ -144,6 +167,53 @@ class Model:
     def check(self) -> CheckResult:
         """Shapes in every phase and variant, and every `expect`."""
         return check_compiled(self.compiled)
+
+
+def compare(
+    *models: str | Model,
+    device: str | Device | Iterable[str | Device] | None = None,
+    of: str | Iterable[str] = (),
+    break_even: str | Iterable[str] = (),
+    **options: Any,
+) -> ComparisonAnswer:
+    """Models side by side, each on every device that is named: values, ratios, and which is better where.
+
+    `of` are the quantities to be better at, `break_even` the dims along which; the options are those of `Model.cost`
+    and the workload's figures.
+
+    Raises:
+        SpecError: a model cannot be read, or lacks the phase; a name is unknown; there are not two columns.
+
+    Example:
+        >>> compare("llama-2:7b", "llama-3.1:8b", of="bytes").break_evens[0].crossings[0].found.expr
+        19712/(3*batch_size)
+    """
+    names = (of,) if isinstance(of, str) else tuple(of)
+    along = (break_even,) if isinstance(break_even, str) else tuple(break_even)
+    for name in names:
+        one_of("quantity", name, QUANTITIES)
+    for name in along:
+        one_of("dim to break even along", name, UNKNOWNS)
+    devices = (device,) if device is None or isinstance(device, str | Device) else tuple(device)
+    loaded = [load(model) if isinstance(model, str) else model for model in models]
+    columns = tuple(_column(model, one, options) for model in loaded for one in devices)
+    if len(columns) < 2:
+        raise SpecError(Diagnostic("argument", "there is one column, and nothing to compare it with"))
+    return ComparisonAnswer(Comparison(columns, names, along))
+
+
+_OF_A_RUN = tuple(field.name for field in fields(Run))
+_OPTIONS = (*_OF_A_RUN, "timing", "memory_fraction", "count")
+
+
+def _column(model: Model, device: str | Device | None, options: Mapping[str, Any]) -> Column:
+    """A model on a device; what is no option of `Model.cost` is a figure."""
+    point = _point(model.compiled, {name: value for name, value in options.items() if name not in _OPTIONS})
+    cost = model.cost(device=device, **{name: options[name] for name in _OPTIONS if name in options})
+    cost.quantities.check_point(point)
+    model.compiled.check_dims(cost.quantities.table.dataflow, point)
+    run = Run(**{name: options[name] for name in _OF_A_RUN if name in options})
+    return Column(model.compiled, run, cost.quantities, point)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
