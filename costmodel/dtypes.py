@@ -20,7 +20,8 @@ _BITS: dict[str, Fraction] = {
 _OF_BITS = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,9})?) bits")
 MOST_BITS = 1_024
 
-ROLES = ("weights", "cache", "activations", "compute")
+WEIGHT_ROLES = ("weights", "matrices", "experts")
+ROLES = (*WEIGHT_ROLES, "cache", "activations", "compute")
 DTYPE_NAMES = tuple(_BITS)
 
 

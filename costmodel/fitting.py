@@ -9,7 +9,7 @@ from fractions import Fraction
 from sympy import Expr, Symbol
 
 from costmodel.costs import CostTable
-from costmodel.dtypes import DTYPE_NAMES, dtype
+from costmodel.dtypes import DTYPE_NAMES, WEIGHT_ROLES, dtype
 from costmodel.figures import Open, comparable, figure
 from costmodel.quantities import Quantities
 from costmodel.solve.budget import Unsolvable
@@ -53,7 +53,7 @@ def _changes(
     table, device = quantities.table, quantities.device
     assert device is not None
     types = table.dataflow.environment.dtypes
-    for role in ("cache", "weights"):
+    for role in ("cache", *WEIGHT_ROLES):
         values = _values(table, role, here)
         if not values:
             continue

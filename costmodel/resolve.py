@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from costmodel import syntax
 from costmodel.callgraph import check_calls
-from costmodel.dtypes import DTYPE_NAMES, MOST_BITS, ROLES, bits, dtype
+from costmodel.dtypes import DTYPE_NAMES, MOST_BITS, ROLES, WEIGHT_ROLES, bits, dtype
 from costmodel.names import listed, near_help, nearest
 from costmodel.ops import OPERATIONS
 from costmodel.program import Program
@@ -152,7 +152,8 @@ class _Resolver:
             self.report.add(Diagnostic("argument", message, node.span))
 
     def _weight(self, weight: syntax.Weight, known: set[str]) -> None:
-        self._type(weight.dtype)
+        if weight.dtype is None or weight.dtype.name not in WEIGHT_ROLES:
+            self._type(weight.dtype)
         for axis in (*(weight.inputs or ()), *weight.axes):
             self._expression(axis, known, axis=True)
 

@@ -12,7 +12,7 @@ from costmodel import library
 from costmodel.compile import Compiled, Run
 from costmodel.crossover import Crossover, crossover
 from costmodel.device import Device, shipped_device
-from costmodel.dtypes import DType, dtype
+from costmodel.dtypes import WEIGHT_ROLES, DType, dtype
 from costmodel.figures import Figure, comparable, quotient
 from costmodel.quantities import Quantities
 from costmodel.solve.budget import OutOfTime, look_at_time
@@ -85,7 +85,7 @@ def _changes(compiled: Compiled, run: Run, answer: Crossover) -> Iterator[tuple[
         return
     dtypes = quantities.table.dataflow.environment.dtypes
     used = _roles_stored(quantities)
-    for role in ("cache", "weights"):
+    for role in ("cache", *WEIGHT_ROLES):
         for name in ("fp8", "int4"):
             narrower = dtype(name)
             assert narrower is not None

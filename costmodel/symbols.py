@@ -15,7 +15,7 @@ from sympy.core.numbers import Number as SympyNumber
 from sympy.polys.rings import PolyRing
 
 WORKLOAD = ("batch_size", "seq_len", "new_tokens")
-DTYPE_ROLES = ("weights", "cache", "activations")
+DTYPE_ROLES = ("weights", "matrices", "experts", "cache", "activations")
 MOST_TERMS = 20_000
 _MOST_MOVED = 200
 _MOST_CANCELLED = 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from typing import Any
 
@@ -11,7 +12,7 @@ from sympy import Expr, Max, Min, Rational
 import costmodel as cm
 from costmodel.costs import TERMS, Cost
 
-from .language import b, dims, forward, holds, row, s, same, spec, t, table
+from .language import b, dims, faults, forward, holds, row, s, same, spec, t, table
 
 
 def moved(model: cm.Model, phase: str = "decode", fidelity: str = "cache", **options: Any) -> Expr:
@@ -501,3 +502,38 @@ def test_costs_by_role_of_dtype() -> None:
     found = terms(spec(text), "attention")
     assert found["cache_read_bytes"] == 32 * b * s
     assert found["activation_bytes"] == 8 * b * t
+
+
+ROLES = """
+dim d = 4
+graph forward(x[batch_size, new_tokens, d]) {
+    weight W[d -> d], bias[d], Wkept[d -> d] : weights, Wown[d -> d] : fp32
+    y = rmsnorm(matmul(matmul(matmul(x, W) + bias, Wkept), Wown))
+    return route(y, experts=2, top_k=1) { weight Wexpert[d -> d], b[d] return matmul(y, Wexpert) + b }
+}
+"""
+# W 16, bias 4, Wkept 16, the norm's scale 4, two experts of 16 and 4; and Wown 16 in fp32
+
+
+@pytest.mark.parametrize(
+    ("lines", "size"),
+    [
+        ("", 2 * (16 + 4 + 16 + 4 + 32 + 8)),
+        ("dtype weights = fp8", 16 + 4 + 16 + 4 + 32 + 8),
+        ("dtype matrices = fp8", 16 + 32 + 2 * (4 + 16 + 4 + 8)),
+        ("dtype experts = int4", 16 + 2 * (16 + 4 + 16 + 4 + 8)),
+        ("dtype matrices = fp8 dtype experts = int4", 16 + 16 + 2 * (4 + 16 + 4 + 8)),
+        ("dtype weights = fp32 dtype experts = fp8", 32 + 4 * (16 + 4 + 16 + 4 + 8)),
+    ],
+)
+def test_narrower_roles_of_weights(lines: str, size: int) -> None:
+    """Vectors, and matrices that say so, stay `weights`; what is said at a weight goes before every role."""
+    assert spec(lines + ROLES).cost().weight_memory == size + 64
+    settings = {f"dtype.{role}": name for role, name in re.findall(r"dtype (\w+) = (\w+)", lines)}
+    assert spec(ROLES).set(**settings).cost().weight_memory == size + 64
+
+
+def test_a_role_that_no_weight_can_have() -> None:
+    assert [d.message for d in faults("model m graph forward(x[2]) { weight W[2] : cache return x + W }")] == [
+        "there is no dtype `cache`"
+    ]

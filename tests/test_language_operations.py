@@ -311,6 +311,7 @@ def test_norms_own_their_scale_over_the_last_axis() -> None:
         ("rmsnorm(x, affine=true)", d),
         ("rmsnorm(x, affine=false)", 0),
         ("layernorm(x, affine=false)", 0),
+        ("layernorm(x, bias=false)", d),
         ("relu(x)", 0),
     ):
         model = forward(f"return {call}", "x[batch_size, h, d]", FREE)

@@ -104,7 +104,14 @@ class Builder:
             raise SpecError(Diagnostic("limit", f"the model expands to more than {MOST_OPERATIONS:,} operations", span))
 
     def stored(
-        self, name: str, shape: Shape, place: object, own: DType | None, span: Span, axis_spans: tuple[Span, ...] = ()
+        self,
+        name: str,
+        shape: Shape,
+        place: object,
+        own: DType | None,
+        span: Span,
+        axis_spans: tuple[Span, ...] = (),
+        role: str = "weights",
     ) -> Storage | None:
         """The storage of a weight: a new one, or the one that a shared block has already at this place."""
         key = (*self.owner.key, place, name)
@@ -128,7 +135,7 @@ class Builder:
             Kind.WEIGHT,
             name,
             shape,
-            "weights",
+            role,
             own,
             owner.turns,
             ONE,

@@ -94,6 +94,11 @@ class Environment:
         """The bytes of a value by role."""
         return {role_bytes[role]: rational(self.dtypes[role].bytes) for role in DTYPE_ROLES}
 
+    def weight_role(self, matrix: bool, expert: bool) -> str:
+        """The role that gives a weight its dtype: the narrowest that it has and of which something is said."""
+        roles = ("experts", "matrices") if expert else ("matrices",)
+        return next((role for role in roles if matrix and role in self.said), "weights")
+
     @property
     def why_computed(self) -> str:
         """What says in which dtype the matmuls compute, in words behind that dtype."""
@@ -328,8 +333,9 @@ def _dtypes(said: Mapping[str, syntax.TypeName]) -> dict[str, DType]:
     found = dict.fromkeys(ROLES, BF16)
     for role, node in said.items():
         found[role] = type_of(node)
-    if "compute" not in said:
-        found["compute"] = found["activations"]
+    for role, wider in (("matrices", "weights"), ("experts", "matrices"), ("compute", "activations")):
+        if role not in said:
+            found[role] = found[wider]
     return found
 
 

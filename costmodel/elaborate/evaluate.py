@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from sympy import Add, Expr, Symbol
 
 from costmodel import syntax
-from costmodel.dtypes import DType
+from costmodel.dtypes import WEIGHT_ROLES, DType
 from costmodel.elaborate.builder import Builder, fault_of_axis
 from costmodel.elaborate.environment import Environment, PhaseSettings, type_of
 from costmodel.elaborate.values import BROKEN, Broken, Scope, Value, kind_of, place
@@ -120,8 +120,11 @@ class Evaluator(Builder):
         if ins is None or outs is None:
             return BROKEN
         spans = tuple(axis.span for axis in (*(node.inputs or ()), *node.axes))
-        own = self._type(node.dtype)
-        storage = self.stored(node.name, (*ins, *outs), place(node.span), own, node.span, spans)
+        named = node.dtype.name if node.dtype is not None else ""
+        expert = any(region.kind == "route" for region in self.region.path)
+        role = named if named in WEIGHT_ROLES else self.env.weight_role(node.inputs is not None, expert)
+        own = None if named in WEIGHT_ROLES else self._type(node.dtype)
+        storage = self.stored(node.name, (*ins, *outs), place(node.span), own, node.span, spans, role)
         if storage is None:
             return BROKEN
         inputs = len(ins) if node.inputs is not None else None

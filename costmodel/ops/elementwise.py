@@ -75,35 +75,38 @@ class Rope(_Elementwise, keyword="rope"):
     flops_per_element = 3
 
 
-class _Norm(_Elementwise):
-    affine: bool = parameter("flag", True, doc="whether it owns its scale")
-    has_bias: ClassVar[bool] = False
-
-    def infer(self, model: Shaping) -> Tensor:
-        if self.affine:
-            model.weight("scale", self.x.shape[-1:])
-            if self.has_bias:
-                model.weight("bias", self.x.shape[-1:])
-        return model.activation(self.x.shape)
-
-
-class RmsNorm(_Norm, keyword="rmsnorm"):
+class RmsNorm(_Elementwise, keyword="rmsnorm"):
     """`rmsnorm(x, affine=true)` over the last axis: vector_flops = 4 an element: square, sum, two products.
 
     It owns its scale, one parameter for each position of the last axis, unless `affine=false`.
     """
 
+    affine: bool = parameter("flag", True, doc="whether it owns its scale")
     flops_per_element = 4
 
+    def infer(self, model: Shaping) -> Tensor:
+        if self.affine:
+            model.weight("scale", self.x.shape[-1:])
+        return model.activation(self.x.shape)
 
-class LayerNorm(_Norm, keyword="layernorm"):
-    """`layernorm(x, affine=true)` over the last axis: vector_flops = 7 an element.
 
-    It owns its scale and bias, two parameters for each position of the last axis, unless `affine=false`.
+class LayerNorm(_Elementwise, keyword="layernorm"):
+    """`layernorm(x, affine=true, bias=true)` over the last axis: vector_flops = 7 an element.
+
+    It owns its scale and bias, two parameters for each position of the last axis, unless `affine=false`; with
+    `bias=false` only its scale.
     """
 
+    affine: bool = parameter("flag", True, doc="whether it owns its scale, and its bias")
+    bias: bool = parameter("flag", True, doc="whether it owns a bias beside its scale")
     flops_per_element = 7
-    has_bias = True
+
+    def infer(self, model: Shaping) -> Tensor:
+        if self.affine:
+            model.weight("scale", self.x.shape[-1:])
+            if self.bias:
+                model.weight("bias", self.x.shape[-1:])
+        return model.activation(self.x.shape)
 
 
 class _Binary(Operation):

@@ -12,8 +12,10 @@ from costmodel.algebra import FIRST, order_of
 from costmodel.compile import Compiled
 from costmodel.costs import CostTable
 from costmodel.device import Device
+from costmodel.dtypes import WEIGHT_ROLES
 from costmodel.elaborate.dataflow import Dataflow
 from costmodel.figures import as_figure
+from costmodel.names import prose
 from costmodel.ops.attention import Attention
 from costmodel.ops.route import Route
 from costmodel.quantities import Quantities
@@ -109,8 +111,11 @@ def conventions(
 
 
 def _storage_words(dataflow: Dataflow) -> str:
-    dtypes = dataflow.environment.dtypes
-    weights, cache = dtypes["weights"], dtypes["cache"]
-    if not dataflow.kept:
-        return f"weights {weights}"
-    return f"weights and cache {weights}" if weights == cache else f"weights {weights}, cache {cache}"
+    """The dtypes of what is stored, roles of the same one together."""
+    environment = dataflow.environment
+    roles = [role for role in WEIGHT_ROLES if role == "weights" or role in environment.said]
+    roles += ["cache"] if dataflow.kept else []
+    by_dtype: dict[str, list[str]] = {}
+    for role in roles:
+        by_dtype.setdefault(str(environment.dtypes[role]), []).append(role)
+    return ", ".join(f"{prose(together)} {name}" for name, together in by_dtype.items())
