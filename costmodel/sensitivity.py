@@ -162,7 +162,8 @@ class _Study:
             own = [s for s in opened.workload if s != batch_size]
         elif self.of not in ("params", "active_params", "weight_memory", "ridge"):
             own = opened.workload
-        return [*own, *opened.dims, *role_bytes.values(), *(opened.of_device if self.needs.device else [])]
+        dtypes = [role_bytes[role] for role in opened.closed.table.dataflow.environment.roles]
+        return [*own, *opened.dims, *dtypes, *(opened.of_device if self.needs.device else [])]
 
     @cached_property
     def asked(self) -> _Asked:

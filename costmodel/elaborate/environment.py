@@ -11,7 +11,7 @@ from sympy import Expr, Symbol
 
 from costmodel import syntax
 from costmodel.algebra import text
-from costmodel.dtypes import BF16, ROLES, DType, bits, dtype
+from costmodel.dtypes import BF16, ROLES, WEIGHT_ROLES, DType, bits, dtype
 from costmodel.names import listed, near_help
 from costmodel.parser import MOST_NESTING
 from costmodel.program import Program
@@ -93,6 +93,11 @@ class Environment:
     def role_values(self) -> dict[Symbol, Expr]:
         """The bytes of a value by role."""
         return {role_bytes[role]: rational(self.dtypes[role].bytes) for role in DTYPE_ROLES}
+
+    @property
+    def roles(self) -> list[str]:
+        """The roles that have a dtype of their own, and do not follow another's."""
+        return [role for role in DTYPE_ROLES if role in self.said or role not in WEIGHT_ROLES[1:]]
 
     def weight_role(self, matrix: bool, expert: bool) -> str:
         """The role that gives a weight its dtype: the narrowest that it has and of which something is said."""

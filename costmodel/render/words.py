@@ -113,8 +113,7 @@ def conventions(
 def _storage_words(dataflow: Dataflow) -> str:
     """The dtypes of what is stored, roles of the same one together."""
     environment = dataflow.environment
-    roles = [role for role in WEIGHT_ROLES if role == "weights" or role in environment.said]
-    roles += ["cache"] if dataflow.kept else []
+    roles = [r for r in environment.roles if r in WEIGHT_ROLES or (r == "cache" and dataflow.kept)]
     by_dtype: dict[str, list[str]] = {}
     for role in roles:
         by_dtype.setdefault(str(environment.dtypes[role]), []).append(role)
