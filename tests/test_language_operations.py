@@ -521,6 +521,20 @@ def test_route() -> None:
     assert same(model.cost("prefill").bytes, 2 * (d * n + d * e + n * (1 - (1 - k / n) ** (b * s)) * d * e))
 
 
+def test_parameters_belong_to_the_first_operation_that_takes_them() -> None:
+    """In one turn of its region; a weight from outside a `repeat` counts as its share of a turn."""
+    body = """
+    weight W[d -> d]
+    repeat 5 { x = matmul(x, W) x = rmsnorm(matmul(x, W)) }
+    return route(x, experts=8, top_k=3) { weight A[d -> d, d] return matmul(x, A) }
+    """
+    rows = [r for r in table(forward(body, top="dim d = 4")).rows if r.node and r.node.keyword != "route"]
+    value = table(forward(body, top="dim d = 4")).put_in
+    assert [value(r.params) for r in rows] == [Rational(16, 5), 0, 4, 8 * 64]
+    assert [value(r.active_params) for r in rows] == [Rational(16, 5), 0, 4, 3 * 64]
+    assert [value(r.count) for r in rows] == [5, 5, 5, 1]
+
+
 def test_the_expected_number_of_distinct_experts() -> None:
     """4 experts, 1 of them a row: 4·(1 − (3/4)^T)."""
     body = "return route(x, experts=4, top_k=1) { weight W[d -> d] return matmul(x, W) }"
