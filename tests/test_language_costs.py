@@ -297,6 +297,11 @@ def test_what_an_operation_takes_twice_it_reads_once() -> None:
     assert terms(overlap, "einsum")["activation_bytes"] == 8 * b * t + 2 * b * t
     apart = forward('return einsum("b t d, b t d -> b t", slice(x, 0, 1), slice(x, 3, 4))', top="dim d = 4")
     assert terms(apart, "einsum")["activation_bytes"] == 4 * b * t + 2 * b * t
+    nested = forward(
+        'y = slice(x, 1, 5)\nreturn einsum("b t d, b t d -> b t", slice(y, 0, 2), slice(x, 2, 4))', top="dim d = 6"
+    )
+    # positions 1 to 3 and 2 to 4 are 3 in all
+    assert terms(nested, "einsum")["activation_bytes"] == 6 * b * t + 2 * b * t
     own = forward("y = own(x, x)\nreturn y", top="dim d = 4 op own(x[b, t, c], y[b, t, c]) -> [b, t] {}")
     assert terms(own, "own")["activation_bytes"] == 8 * b * t + 2 * b * t
     weight = forward('weight A[d, d]\nreturn x * einsum("a c, c e -> e", A, A)', top="dim d = 4")

@@ -555,6 +555,7 @@ def test_the_expected_number_of_distinct_experts() -> None:
         ("x, experts=n, top_k=k", k, n * (1 - (1 - k / n) ** b)),
         ("x, experts=n, top_k=k, distinct=n", k, n),
         ("x, experts=n, top_k=k, distinct=3", k, 3),
+        ("x, experts=4, top_k=2, distinct=4", 2, 4),
         ("x, experts=n, top_k=k, distinct=none", k, n * (1 - (1 - k / n) ** b)),
         ("x, y, k", k, n * (1 - (1 - k / n) ** b)),
         ("x, top_k=5 / 4, experts=n", Fraction(5, 4), n * (1 - (1 - Rational(5, 4) / n) ** b)),
@@ -564,7 +565,7 @@ def test_the_expected_number_of_distinct_experts() -> None:
 def test_how_a_route_is_asked_for(arguments: str, active: Expr, read: Expr) -> None:
     body = f"return route({arguments}) {{ weight W[d -> e] return matmul(x, W) }}"
     model = forward(body, "x[batch_size, new_tokens, d], y[batch_size, new_tokens, n]", FREE)
-    experts = 1 if "experts=1" in arguments else n
+    experts = 1 if "experts=1" in arguments else 4 if "experts=4" in arguments else n
     assert same(counted(model)[0], 2 * b * t * active * d * e)
     assert same(counted(model)[1], 2 * active * b * t * e)
     assert model.cost().params == experts * d * e

@@ -507,6 +507,13 @@ def test_a_block_called_again_costs_as_much_again() -> None:
     assert spec(text).cost().flops == 64 * 32 * b
 
 
+def test_sums_of_numbers_beside_tensors() -> None:
+    for body, axis in (("n = 1 + d + 2 - d - 1 + d", 6), ("n = d - 1", 3), ("n = 2 - 3 + d * 2", 7)):
+        assert shape(forward(f"{body}\nweight W[d -> n]\nreturn matmul(x, W)", top="dim d = 4")) == (b, 1, axis)
+    assert table(forward("return 1 + 2 - x + 3 - 4", top="dim d = 4")).vector_flops == 3 * 4 * b
+    assert table(forward("return x + 1 + 2 - 3", top="dim d = 4")).vector_flops == 3 * 4 * b
+
+
 def test_a_fraction_is_exact() -> None:
     assert holds("weight_memory == 8.5 B", "graph forward(x[16]) { weight w[16] : mxfp4 return x + w }")
     model = forward("weight w[d] : 3 bits\nreturn x + w", top="dim d = 3")

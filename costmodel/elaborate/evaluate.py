@@ -248,17 +248,12 @@ class Evaluator(Builder):
                 label = ", ".join(v.name for v in (result, value) if isinstance(v, Tensor) and v.kind is Kind.WEIGHT)
                 sides = {"x": (result, start), "y": (value, operand.span)}
                 result = self.apply(OPERATIONS[operator], sides, span, label)
-                plain = []
             elif not isinstance(result, Expr) or not isinstance(value, Expr):
                 result = self._no_number((result, value), (pairs[0][1], operand))
             elif isinstance(node, syntax.Sum):
-                if plain:  # a long sum of numbers is added up in one go
-                    plain.append(value if operator == "+" else -value)
-                    result = value
-                    if operand is pairs[-1][1]:
-                        result = total(plain)
-                else:
-                    result = result + value if operator == "+" else result - value
+                # a long sum of numbers is added up in one go; beside a tensor no number matters
+                plain.append(value if operator == "+" else -value)
+                result = total(plain) if operand is pairs[-1][1] else value
             else:
                 left = result
                 result = self._guarded(lambda: divide_or_multiply(operator, left, value, operand, self.env.value))  # noqa: B023
