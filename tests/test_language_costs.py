@@ -73,7 +73,9 @@ def test_params_of_experts_and_of_a_graph_without_tokens() -> None:
     assert cost.active_params == 2 * 16 + 16
     assert cost.flops == 2 * 48 * b
     assert cost.bytes == 2 * 144
-    assert spec(text).cost(graph="vision", fidelity="params").flops == 2 * 48 * b
+    # new tokens are none of a graph's that works on whole pictures, whatever the phase
+    for phase in ("decode", "prefill"):
+        assert spec(text).cost(phase, graph="vision", fidelity="params").flops == 2 * 48 * b
 
 
 def test_params_of_weights_that_are_used_in_other_bodies() -> None:

@@ -279,9 +279,10 @@ def test_a_condition_with_a_device() -> None:
 def test_throughput_is_in_tokens_or_in_sequences() -> None:
     prefill = spec(SMALL).cost("prefill", device="one").evaluate(batch_size=2, seq_len=10)
     assert prefill.throughput == pytest.approx(20 / prefill.latency, rel=1e-12)
-    other = spec(SMALL).cost(graph="other", device="one").evaluate(batch_size=2)
-    assert other.flops == 2 * 162
-    assert other.throughput == pytest.approx(2 / 162e-9, rel=1e-12)
+    for phase in ("decode", "prefill"):
+        other = spec(SMALL).cost(phase, graph="other", device="one").evaluate(batch_size=2, seq_len=10)
+        assert other.flops == 2 * 162
+        assert other.throughput == pytest.approx(2 / 162e-9, rel=1e-12)
 
 
 def test_quantities_need_their_device_price_and_peak() -> None:
