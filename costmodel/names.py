@@ -10,6 +10,8 @@ RESERVED = frozenset(
     " weight true false none".split()
 )
 
+MOST_CANDIDATES = 5_000
+
 
 def is_reserved(name: str) -> bool:
     """Whether no dim, block, weight, state or variable may have this name: it is the language's or Python's."""
@@ -20,7 +22,8 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
     """The candidate that was very likely meant, or None.
 
     It is within two edits of `name`, within one where that has fewer than five letters, and differs in case alone where
-    it is one letter. Of several equally near ones none is offered for a short name, whose neighbours mean nothing.
+    it is one letter. Of several equally near ones none is offered for a short name, whose neighbours mean nothing; nor
+    is one of very many names.
 
     >>> nearest("num_head", ["num_heads", "hidden_size"])
     'num_heads'
@@ -28,6 +31,9 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
     'rope'
     """
     most = min(len(name) - 1, 1 if len(name) < 5 else 2)
+    candidates = list(candidates)
+    if len(candidates) > MOST_CANDIDATES:
+        return None
     found: list[tuple[int, str]] = []
     for candidate in candidates:
         if abs(len(candidate) - len(name)) > most or candidate == name:

@@ -150,12 +150,17 @@ def environment(
         return values.get(symbol(node.id), symbol(node.id))
 
     terms = 0
+    broken: set[str] = set()
     for name in order:
         node = given[name]
         if node is None:
             continue
         if isinstance(node, Expr):
             values[symbol(name)] = node
+            continue
+        if broken and any(isinstance(part, syntax.Name) and part.id in broken for part in walk(node)):
+            # what follows from a fault is not told
+            broken.add(name)
             continue
         try:
             raw = scalar(node, lookup)
@@ -166,11 +171,13 @@ def environment(
             value = bounded(expanded(raw), node, f"`{name}`")
             values[symbol(name)] = _whole(name, value, node, given, values)
         except SpecError as error:
+            broken.add(name)
             for diagnostic in error.diagnostics:
                 if diagnostic.code == "division":
                     diagnostic = replace(diagnostic, facts=_parts(node, given, values))
                 report.add(diagnostic)
         except TooManyTerms:
+            broken.add(name)
             report.add(Diagnostic("limit", f"`{name}` grows to a sum of too many terms", node.span))
     _check_tokens(given, values, settings, report)
     report.raise_errors()

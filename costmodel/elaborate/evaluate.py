@@ -313,11 +313,12 @@ class Evaluator(Builder):
     ) -> dict[str, tuple[Value, Span]] | None:
         """Arguments by parameter; None where they do not fit, which has been reported."""
         names = [name for name, _ in parameters]
+        known = set(names)
         bound: dict[str, tuple[Value, Span]] = {}
         for i, argument in enumerate(call.arguments):
             value = self.eval(argument.value, scope)
             name = argument.name or (names[i] if i < len(names) else "")
-            if name not in names or name in bound:
+            if name not in known or name in bound:
                 return None
             bound[name] = (value, argument.value.span)
         return None if any(required and name not in bound for name, required in parameters) else bound
