@@ -14,7 +14,7 @@ from costmodel import syntax
 from costmodel.algebra import text as shown
 from costmodel.collector import collector_paused
 from costmodel.costs import FIDELITIES, CostTable, price
-from costmodel.dtypes import DTYPE_NAMES, ROLES, DType, dtype
+from costmodel.dtypes import ROLES, DType, dtype, no_such_dtype
 from costmodel.elaborate.dataflow import Dataflow
 from costmodel.elaborate.environment import Choice, Environment, PhaseSettings, environment, find_phase
 from costmodel.elaborate.expand import elaborate
@@ -373,10 +373,10 @@ def with_sets(compiled: Compiled, sets: Iterable[str], option_name: str = "--set
     return compiled.changed(dims, dtypes) if dims or dtypes else compiled
 
 
-def _unknown(message: str, span: Span | None, name: str, known: Iterable[str], also: str = "") -> SpecError:
+def _unknown(message: str, span: Span | None, name: str, known: Iterable[str]) -> SpecError:
     """What is to be said of a word that is none of a list, all of which is shown."""
     known = tuple(known)
-    facts = (f"there are {listed(known, 40)}{also}",)
+    facts = (f"there are {listed(known, 40)}",)
     return SpecError(Diagnostic("unknown-name", message, span, facts=facts, help=near_help(name, known)))
 
 
@@ -384,7 +384,7 @@ def _type_option(option: Source, value: str, start: int) -> syntax.TypeName:
     text = value.strip()
     span = option.span(start, start + len(value))
     if dtype(text) is None:
-        raise _unknown(f"there is no dtype `{text}`", span, text, DTYPE_NAMES, ", or `N bits`")
+        raise SpecError(no_such_dtype(text, span))
     return syntax.TypeName(text, None, span)
 
 

@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from costmodel.names import listed, near_help
+from costmodel.source import Diagnostic, Span
+
 _BITS: dict[str, Fraction] = {
     **dict.fromkeys(("fp64",), Fraction(64)),
     **dict.fromkeys(("fp32", "tf32"), Fraction(32)),
@@ -50,6 +53,40 @@ def bits(count: Fraction) -> DType | None:
         return None
     shown = str(count.numerator) if count.denominator == 1 else f"{float(count):g}"
     return DType(f"{shown} bits", count / 8)
+
+
+# as frameworks and vendors call them
+_ALSO = {
+    **dict.fromkeys("double float64 f64".split(), "fp64"),
+    **dict.fromkeys("float float32 single f32".split(), "fp32"),
+    **dict.fromkeys("half float16 f16".split(), "fp16"),
+    **dict.fromkeys("bfloat16 bfloat brain".split(), "bf16"),
+    **dict.fromkeys("float8 f8 e4m3 e5m2 fp8_e4m3 fp8_e5m2".split(), "fp8"),
+    **dict.fromkeys("i8 uint8 u8".split(), "int8"),
+    **dict.fromkeys("i4 uint4 u4".split(), "int4"),
+    **dict.fromkeys("float4 f4 e2m1".split(), "fp4"),
+}
+_COUNTED = re.compile(r"[a-z]*?([0-9]{1,3})_?-? ?(bits?)?", re.IGNORECASE)
+
+
+def meant(name: str) -> str | None:
+    """The type that a name of another system, or a count of bits, very likely means.
+
+    >>> meant("bfloat16"), meant("int3")
+    ('bf16', '3 bits')
+    """
+    if name.lower() in _ALSO:
+        return _ALSO[name.lower()]
+    match = _COUNTED.fullmatch(name)
+    return f"{match[1]} bits" if match and bits(Fraction(match[1])) is not None else None
+
+
+def no_such_dtype(name: str, span: Span | None) -> Diagnostic:
+    """What is to be said of a name that is no dtype's."""
+    known = meant(name)
+    help = near_help(name, DTYPE_NAMES) or (f"`{known}` is very likely meant" if known is not None else "")
+    facts = () if help else (f"dtypes are {listed(DTYPE_NAMES)}, or `N bits`",)
+    return Diagnostic("unknown-name", f"there is no dtype `{name}`", span, facts=facts, help=help)
 
 
 BF16 = DType("bf16", Fraction(2))

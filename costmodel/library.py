@@ -163,7 +163,8 @@ def find_used(using: Source, root: Path, wanted: str, span: Span) -> Path:
     names = [f"blocks/{name}.arch" for name in shipped("blocks")]
     if using.origin is not None:
         names += _specs_in(Path(using.origin).parent)
-    raise refuse("there is no such file", near_help(wanted, names))
+    help = f"`{wanted}.arch` is there" if f"{wanted}.arch" in names else near_help(wanted, names)
+    raise refuse("there is no such file", help)
 
 
 def _inside(path: Path, folder: Path) -> bool:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from sympy import Expr
 
 from costmodel import syntax
-from costmodel.names import listed, nearest
+from costmodel.names import listed, near_help
 from costmodel.scalars import divide_or_multiply, function, power
 from costmodel.source import Diagnostic, Label, SpecError
 from costmodel.symbols import is_number, rational
-from costmodel.units import BYTES, FLOP, PLAIN, UNITS, Dimension
+from costmodel.units import BYTES, FLOP, MAGNITUDES, PLAIN, UNITS, Dimension
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,19 @@ class Measure:
     value: Expr
     dimension: Dimension
     literal: bool = False
+
+
+def power_of_ten(node: syntax.Quantity) -> str:
+    """What `16M` very likely means where no unit belongs: `16e6`; empty where it means nothing."""
+    power = MAGNITUDES.get(node.unit)
+    return f"`{node.text}e{power}`" if power is not None and "e" not in node.text.lower() else ""
+
+
+def no_such_unit(node: syntax.Quantity, count: bool = False) -> Diagnostic:
+    """What is to be said of a number with a unit that there is none of; it may be a `count`, without any."""
+    help = (power_of_ten(node) if count else "") or near_help(node.unit, UNITS)
+    facts = () if help else (f"units are {listed(UNITS, 40)}",)
+    return Diagnostic("unknown-name", f"there is no unit `{node.unit}`", node.unit_span, facts=facts, help=help)
 
 
 def measure(node: syntax.Expression, lookup: Callable[[syntax.Expression], Measure]) -> Measure:
@@ -35,16 +48,7 @@ def measure(node: syntax.Expression, lookup: Callable[[syntax.Expression], Measu
             return Measure(rational(node.value), PLAIN, literal=True)
         case syntax.Quantity():
             if node.unit not in UNITS:
-                near = nearest(node.unit, UNITS)
-                raise SpecError(
-                    Diagnostic(
-                        "unknown-name",
-                        f"there is no unit `{node.unit}`",
-                        node.unit_span,
-                        facts=() if near else (f"units are {listed(UNITS, 40)}",),
-                        help=f"`{near}` is near" if near else "",
-                    )
-                )
+                raise SpecError(no_such_unit(node))
             size, dimension = UNITS[node.unit]
             return Measure(rational(node.value * size), dimension)
         case syntax.Negative():
@@ -88,6 +92,8 @@ def measure(node: syntax.Expression, lookup: Callable[[syntax.Expression], Measu
             return Measure(function(node, tuple(p.value for p in parts)), dimension, all(p.literal for p in parts))
         case syntax.Name() | syntax.Attribute() | syntax.Call():
             return lookup(node)
+        case syntax.Text():
+            raise SpecError(Diagnostic("type", "a number is needed here, and this is a string", node.span))
         case _:
             raise SpecError(Diagnostic("type", "a number is needed here", node.span))
 

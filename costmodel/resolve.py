@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from costmodel import syntax
 from costmodel.callgraph import check_calls
-from costmodel.dtypes import DTYPE_NAMES, MOST_BITS, ROLES, WEIGHT_ROLES, bits, dtype
+from costmodel.dtypes import MOST_BITS, ROLES, WEIGHT_ROLES, bits, dtype, no_such_dtype
+from costmodel.measures import no_such_unit, power_of_ten
 from costmodel.names import listed, near_help, nearest
 from costmodel.ops import OPERATIONS
 from costmodel.program import Program
@@ -144,9 +145,7 @@ class _Resolver:
 
     def _type(self, node: syntax.TypeName | None) -> None:
         if node is not None and node.bits is None and dtype(node.name) is None:
-            self._unknown(
-                "dtype", node.name, node.span, DTYPE_NAMES, (f"dtypes are {listed(DTYPE_NAMES)}, or `N bits`",)
-            )
+            self.report.add(no_such_dtype(node.name, node.span))
         if node is not None and node.bits is not None and bits(node.bits) is None:
             message = f"a value has more than 0 bits and at most {MOST_BITS:,}"
             self.report.add(Diagnostic("argument", message, node.span))
@@ -189,7 +188,16 @@ class _Resolver:
                 self._twice(f"parameter `{parameter.name}`", parameter.span, seen[parameter.name].span)
             seen[parameter.name] = parameter
             if defaults and parameter.default is not None:
-                self._expression(parameter.default, {*self.dims, *self.program.weights})
+                self._default(parameter.default, {p.name for p in parameters})
+
+    def _default(self, expression: syntax.Expression, parameters: set[str]) -> None:
+        """A default is read outside the block, where its other parameters are not known."""
+        outside = {*self.dims, *self.program.weights}
+        for node in walk(expression):
+            if isinstance(node, syntax.Name) and node.id in parameters - outside:
+                message = f"`{node.id}` is not known here: a default is read outside the block"
+                self.report.add(Diagnostic("unknown-name", message, node.span))
+        self._expression(expression, outside | parameters)
 
     # --- bodies
 
@@ -362,13 +370,16 @@ class _Resolver:
                 case syntax.Text() | syntax.Truth() | syntax.ListOf() | syntax.Attribute():
                     self._misplaced(node.span, "a dim is computed from numbers and dims")
                 case syntax.Quantity():
-                    self._misplaced(node.unit_span, "a dim has no unit")
+                    self._without_unit(node, "a dim has no unit")
                 case _:
                     pass
 
+    def _without_unit(self, node: syntax.Quantity, message: str) -> None:
+        self.report.add(Diagnostic("syntax", message, node.unit_span, help=power_of_ten(node)))
+
     def _unit(self, node: syntax.Quantity) -> None:
         if node.unit not in UNITS:
-            self._unknown("unit", node.unit, node.unit_span, UNITS, (f"units are {listed(UNITS, 40)}",))
+            self.report.add(no_such_unit(node, count=True))
 
     def _scalar_call(self, call: syntax.Call) -> None:
         least, most = SCALAR_FUNCTIONS[call.function]
@@ -389,24 +400,30 @@ class _Resolver:
                     if axis:
                         self._unknown_dim(expression.id, expression.span)
                     else:
-                        start = expression.span.start
-                        there = {name for name in known if self.assigned.get(name, -1) <= start}
-                        self._unknown("variable, weight or dim", expression.id, expression.span, there)
+                        self._unknown_value(expression, known)
             case syntax.Attribute(parts=parts):
                 if len(parts) != 2 or parts[1] != "T":
                     self._misplaced(expression.span, "behind a weight's dot stands `T`: its two sides swapped")
                 elif parts[0] not in known and parts[0] not in self.program.suspects:
                     self._unknown("weight", parts[0], expression.span, known)
             case syntax.Call():
-                self._call(expression, in_op)
+                self._call(expression, known, in_op)
             case syntax.Quantity():
-                self._misplaced(expression.unit_span, "a number of the model has no unit")
+                self._without_unit(expression, "a number of the model has no unit")
             case _:
                 pass
         for child in children(expression):
             self._expression(child, known, axis, in_op)
 
-    def _call(self, call: syntax.Call, in_op: bool) -> None:
+    def _unknown_value(self, node: syntax.Name, known: set[str]) -> None:
+        there = {name for name in known if self.assigned.get(name, -1) <= node.span.start}
+        facts = (f"`{node.id}` is called: `{node.id}(…)`",) if self._callable(node.id) else ()
+        self._unknown("variable, weight or dim", node.id, node.span, {*there, "true", "false", "none"}, facts)
+
+    def _callable(self, name: str) -> bool:
+        return name in SCALAR_FUNCTIONS or self._own(name) or (name in OPERATIONS and name.isidentifier())
+
+    def _call(self, call: syntax.Call, known: set[str], in_op: bool) -> None:
         name = call.function
         if name in self.program.blocks:
             block = self.program.blocks[name]
@@ -432,12 +449,10 @@ class _Resolver:
                     f"it may call {listed([*SCALAR_FUNCTIONS, *OP_FUNCTIONS])}",
                 )
         elif name not in self.program.suspects:
-            self._unknown_call(call)
-
-    def _unknown_call(self, call: syntax.Call) -> None:
-        named = {n for n in OPERATIONS if n.isidentifier()}
-        known = {*named, *self.program.blocks, *self.program.ops, *SCALAR_FUNCTIONS}
-        self._unknown("operation or block", call.function, call.function_span, known)
+            facts = (f"`{name}` is a dim, weight or variable, which is not called",) if name in known else ()
+            there = {n for n in OPERATIONS if n.isidentifier()}
+            there |= {*self.program.blocks, *self.program.ops, *SCALAR_FUNCTIONS}
+            self._unknown("operation or block", name, call.function_span, there, facts)
 
     def _fits(self, call: syntax.Call, parameters: list[Parameter], declared: Span | None) -> None:
         """Every argument has its parameter, and every parameter that needs one its argument."""

@@ -65,6 +65,9 @@ _BYTE_MULTIPLES = {
     "TiB": 2**40,
 }
 
+# what people put behind a number for a power of ten
+MAGNITUDES = {"k": 3, "K": 3, "M": 6, "G": 9, "T": 12}
+
 UNITS: dict[str, tuple[Fraction, Dimension]] = {
     **{name: (Fraction(size), BYTES) for name, size in _BYTE_MULTIPLES.items()},
     **{f"{name}/s": (Fraction(size), BYTES_PER_SECOND) for name, size in _BYTE_MULTIPLES.items()},

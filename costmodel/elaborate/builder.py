@@ -10,11 +10,11 @@ from sympy import Expr, Symbol
 
 from costmodel.algebra import FIRST, order_of, text
 from costmodel.callgraph import MOST_OPERATIONS
-from costmodel.dtypes import DTYPE_NAMES, DType, dtype
+from costmodel.dtypes import DType, dtype, no_such_dtype
 from costmodel.elaborate.dataflow import Carried, Node
 from costmodel.elaborate.environment import Environment, PhaseSettings, where
 from costmodel.elaborate.values import BROKEN, Value, fresh, kind_of, place
-from costmodel.names import listed, near_help
+from costmodel.names import listed
 from costmodel.ops import Mismatch, Operation
 from costmodel.ops.custom import Materialise
 from costmodel.program import Program
@@ -280,9 +280,7 @@ class Builder:
         if wanted == "dtype" and isinstance(value, str):
             found = dtype(value)
             if found is None:
-                near = near_help(value, DTYPE_NAMES)
-                facts = () if near else (f"dtypes are {listed(DTYPE_NAMES)}, or `N bits`",)
-                self.error("unknown-name", f"there is no dtype `{value}`", span, facts=facts, help=near)
+                self.report.add(no_such_dtype(value, span))
                 return BROKEN
             return found
         needs = {
@@ -300,7 +298,9 @@ class Builder:
         if wanted == "dims" and isinstance(value, tuple):
             wrong = next((v for v in value if not isinstance(v, Expr)), None)
             given = "an empty list" if not value else f"a list with {kind_of(wrong)} in it"
-        self.error("type", f"`{kind.keyword}` needs {needs} as `{name}`, and this is {given}", span)
+        called = self._callers(span)
+        message = f"`{kind.keyword}` needs {needs} as `{name}`, and this is {given}"
+        self.error("type", message, span, facts=(called,) if called else ())
         return BROKEN
 
     def figure(self, axis: Expr) -> str:
@@ -354,7 +354,7 @@ class Builder:
         called = self._callers(main)
         if called:
             facts.append(called)
-        help = self._odd_one_out([operands[name] for name, _ in fault.places if name in operands])
+        help = fault.help or self._odd_one_out([operands[name] for name, _ in fault.places if name in operands])
         self.report.add(Diagnostic(fault.code, fault.message, main, label, tuple(others), tuple(facts), help))
 
     def _both_sides(
@@ -476,7 +476,9 @@ def fault_of_axis(fault: str, span: Span) -> tuple[str, str]:
     what = one_line(span.text)
     if fault.startswith("a sum"):
         return "limit", f"the axis `{what}` is {fault}"
-    said = f"the axis `{what}` is {fault}" if what != fault else f"an axis of {fault}"
+    said = f"an axis of {fault}" if what == fault else f"the axis `{what}` is {fault}"
+    if what.startswith("["):
+        said = f"an axis of `{what}` is {fault}"
     return "axis", f"{said}: a whole number, 1 or more, is needed"
 
 

@@ -8,7 +8,7 @@ from sympy import Add, Expr, Symbol
 
 from costmodel import syntax
 from costmodel.dtypes import WEIGHT_ROLES, DType
-from costmodel.elaborate.builder import Builder, fault_of_axis
+from costmodel.elaborate.builder import Builder, fault_of_axis, one_line
 from costmodel.elaborate.environment import Environment, PhaseSettings, type_of
 from costmodel.elaborate.values import BROKEN, Broken, Scope, Value, kind_of, place
 from costmodel.ops import OPERATIONS, Operation
@@ -157,7 +157,9 @@ class Evaluator(Builder):
                 shape.append(None)
                 continue
             if not isinstance(axis, Expr):
-                self.error("type", "an axis is a number or a dim", node.span)
+                called = self._callers(node.span)
+                message = f"an axis is a number or a dim, and `{one_line(node.span.text)}` is {kind_of(axis)}"
+                self.error("type", message, node.span, facts=(called,) if called else ())
                 shape.append(None)
                 continue
             fault = self.axis_fault(axis)

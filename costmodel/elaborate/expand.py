@@ -17,7 +17,7 @@ from costmodel.elaborate.builder import MOST_FRAMES, Owner
 from costmodel.elaborate.custom import CustomEvaluator
 from costmodel.elaborate.dataflow import Carried, Dataflow
 from costmodel.elaborate.environment import Choice, Environment, PhaseSettings, environment
-from costmodel.elaborate.values import BROKEN, Scope, Value, fresh, place
+from costmodel.elaborate.values import BROKEN, Scope, Value, fresh, kind_of, place
 from costmodel.frozen import changed
 from costmodel.ops.custom import Unused
 from costmodel.ops.route import Route
@@ -76,6 +76,10 @@ class _Expander(CustomEvaluator):
             values[parameter.name] = tensor
         result = self._body(graph.body, Scope(values, later=assigned_in(graph.body)))
         outputs = result if isinstance(result, tuple) else () if result is _NOTHING else (result,)
+        for output in outputs:
+            if output is not BROKEN and not isinstance(output, Tensor):
+                message = f"graph `{graph.name}` returns {kind_of(output)}, and not a tensor"
+                self.error("type", message, graph.name_span)
         self._unused()
         return Dataflow(
             self.program,

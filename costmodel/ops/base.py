@@ -20,9 +20,11 @@ from costmodel.tensors import Kind, Shape, Tensor, View
 class Mismatch(Exception):
     """Arguments do not fit an operation; `places` are parameters, each with what is to be said of it."""
 
-    def __init__(self, message: str, *places: tuple[str, str], code: str = "shape", facts: Sequence[str] = ()) -> None:
+    def __init__(
+        self, message: str, *places: tuple[str, str], code: str = "shape", facts: Sequence[str] = (), help: str = ""
+    ) -> None:
         super().__init__(message)
-        self.message, self.places, self.code, self.facts = message, places, code, tuple(facts)
+        self.message, self.places, self.code, self.facts, self.help = message, places, code, tuple(facts), help
 
 
 class Shaping(Protocol):
@@ -152,8 +154,10 @@ class Operation(Frozen):
 OPERATIONS: dict[str, type[Operation]] = {}
 
 
-def fail(message: str, *places: tuple[str, str], code: str = "shape", facts: Sequence[str] = ()) -> NoReturn:
-    raise Mismatch(message, *places, code=code, facts=facts)
+def fail(
+    message: str, *places: tuple[str, str], code: str = "shape", facts: Sequence[str] = (), help: str = ""
+) -> NoReturn:
+    raise Mismatch(message, *places, code=code, facts=facts, help=help)
 
 
 def broadcast(model: Shaping, first: tuple[str, Shape], second: tuple[str, Shape], keyword: str) -> Shape:

@@ -27,7 +27,8 @@ class Cache(Operation, keyword="cache"):
         shape = self.x.shape
         if len(shape) < 2 or not model.agree(shape[1], new_tokens):
             found = model.shown(shape[1]) if len(shape) > 1 else "missing"
-            fail("`cache` takes [batch, new_tokens, ...]", ("x", f"axis 1 is {found}"))
+            message = f"`cache` takes [batch, new_tokens, ...], and axis 1 is {found}"
+            fail(message, ("x", f"axis 1 is {found}"))
         length = seq_len if self.window is None else Min(seq_len, self.window)
         return model.keeps(Kind.CACHE, "cache", (shape[0], length, *shape[2:]), self.dtype, self.window)
 
@@ -60,7 +61,8 @@ class Update(Operation, keyword="update"):
 
     def infer(self, model: Shaping) -> Tensor:
         if self.state.kind is not Kind.STATE:
-            fail("`update` writes to a state", ("state", f"this is {_article(self.state.kind)}"), code="argument")
+            what = _article(self.state.kind)
+            fail(f"`update` writes to a state, and this is {what}", ("state", f"this is {what}"), code="argument")
         kept, new = self.state.shape, self.x.shape
         if len(kept) != len(new):
             fail(

@@ -29,10 +29,12 @@ class Matmul(Operation, keyword="matmul"):
         x, weight = self.x, self.W
         if weight.inputs is None:
             what = "has no arrow" if weight.kind is Kind.WEIGHT else "is no weight"
+            swapped = x.inputs is not None
             fail(
                 f"`matmul` contracts the axes before a weight's arrow, and its second argument {what}",
                 ("W", "no arrow here"),
-                facts=("declare `weight W[in -> out]`, or write an `einsum` for two activations",),
+                facts=() if swapped else ("declare `weight W[in -> out]`, or write an `einsum` for two activations",),
+                help="the weight stands second: `matmul(x, W)`" if swapped else "",
             )
         ins = weight.shape[: weight.inputs]
         if len(x.shape) < len(ins):
@@ -49,8 +51,14 @@ class Matmul(Operation, keyword="matmul"):
                     f" and {model.figure(axis)}",
                     ("x", f"axis {offset + i} is {model.shown(x.shape[offset + i])}"),
                     ("W", f"axis {i} is {model.shown(axis)}"),
+                    help="`W.T`, its sides swapped, fits" if self._fits_transposed(model) else "",
                 )
         return model.activation(x.shape[:offset] + weight.shape[weight.inputs :])
+
+    def _fits_transposed(self, model: Shaping) -> bool:
+        outs = self.W.shape[self.W.inputs :]
+        last = self.x.shape[len(self.x.shape) - len(outs) :]
+        return len(last) == len(outs) > 0 and all(map(model.agree, last, outs))
 
     def matmul_flops(self, result: Tensor, counting: Counting) -> Expr:
         assert self.W.inputs is not None
@@ -93,9 +101,11 @@ class Einsum(Operation, keyword="einsum"):
         for name, axes, tensor in (("x", left, self.x), ("y", right, self.y)):
             if len(axes) != len(tensor.shape):
                 fail(
-                    f"`einsum` names {len(axes)} axes of an operand that has {len(tensor.shape)}",
+                    f"`einsum` names {len(axes)} {'axis' if len(axes) == 1 else 'axes'} of an operand that has"
+                    f" {len(tensor.shape)}",
                     (name, f"{len(tensor.shape)} axes"),
                     ("pattern", f"`{' '.join(axes)}`"),
+                    facts=("spaces part the names of axes: `b t d`",) if any(len(a) > 1 for a in axes) else (),
                 )
             if len(set(axes)) != len(axes):
                 fail(
@@ -185,6 +195,8 @@ class Lookup(Operation, keyword="lookup"):
     moves = True
 
     def infer(self, model: Shaping) -> Tensor:
+        if self.ids.kind is Kind.WEIGHT:
+            fail("`lookup` takes the ids first, and the table second", ("ids", "this is a weight"), code="argument")
         if self.table.inputs not in (None, 1):
             fail(
                 "`lookup` takes a table of one axis of rows before its arrow",

@@ -153,6 +153,10 @@ class _Attempt:
     def _repair(self, tokens: list[Token], at: int, follower: Follower, suspects: set[str]) -> tuple[list[Token], int]:
         """Report the token that does not fit; the tokens to go on with, and the first place that changed."""
         expected = follower.accepted(at)
+        if expected == {"DOT"}:
+            # `dim` and `device` begin a declaration, which is what was meant, unless `.` stands behind them
+            at -= 1
+            expected = follower.accepted(at) - {"DIM", "DEVICE"}
         for place in (at, at - 1):
             if 0 <= place < len(tokens) and tokens[place].type == "NAME":
                 keyword = self._misspelt_keyword(tokens, place, follower.accepted(place))
@@ -162,7 +166,8 @@ class _Attempt:
             # no role has this name, as is said where names are looked up
             return [*tokens[:at], Token.new_borrow_pos("NAME", str(tokens[at]), tokens[at]), *tokens[at + 1 :]], at
         for place in (at, at - 1):
-            reserved = reserved_word(self.source, tokens, place, at, expected)
+            there = follower.accepted(place) if place >= 0 else set()
+            reserved = reserved_word(self.source, tokens, place, at, expected, there)
             if reserved is not None:
                 self.report.add(reserved)
                 token = tokens[place]

@@ -14,10 +14,11 @@ from costmodel.source import Diagnostic, Label, Source, Span
 
 _DECLARATIONS = "model use dim dtype block weight op graph phase variant expect device".split()
 _STATEMENTS = frozenset("REPEAT IF RETURN WEIGHT STATE".split())
-_VALUE = frozenset("NAME NUMBER LPAR".split())
+_VALUE = frozenset("NAME NUMBER STRING LPAR".split())
 _EXPRESSION = frozenset("NAME NUMBER QUANTITY STRING TRUE FALSE NONE LPAR LSQB MINUS DEVICE DIM".split())
+_WITHOUT_BRACKETS = "several values stand without brackets: `a, b = …`, `return a, b`"
 _OPERATORS = frozenset("PLUS MINUS STAR SLASH PERCENT CIRCUMFLEX FLOORDIV".split())
-_CLOSERS = ("RPAR", "RSQB", "RBRACE", "EQUAL", "LBRACE", "LPAR", "COMMA")
+_MISSING = frozenset("RPAR RSQB EQUAL LBRACE LPAR COMMA".split())
 _NAMED_BY = {
     "MODEL": "a model",
     "DIM": "a dim",
@@ -78,9 +79,12 @@ _WORDS = {
 
 
 def reserved_word(
-    source: Source, tokens: Sequence[Token], place: int, at: int, expected: set[str]
+    source: Source, tokens: Sequence[Token], place: int, at: int, expected: set[str], place_expects: set[str]
 ) -> Diagnostic | None:
-    """What is to be said of a word of the language where a name belongs, if that is what is wrong at `at`."""
+    """What is to be said of a word of the language where a name belongs, if that is what is wrong at `at`.
+
+    `expected` are the tokens that may stand there, `place_expects` those at `place`, where the word is.
+    """
     if not 0 <= place < len(tokens) or tokens[place].type not in KEYWORDS:
         return None
     word = tokens[place]
@@ -89,7 +93,7 @@ def reserved_word(
         if "NAME" not in expected or "RBRACE" in expected or before not in {*_NAMED_BY, "COMMA", "LPAR", "LSQB"}:
             return None
         what = _NAMED_BY.get(before, "anything")
-    elif at < len(tokens) and tokens[at].type == "EQUAL":
+    elif at < len(tokens) and tokens[at].type == "EQUAL" and place_expects >= _STATEMENTS:
         what = "a variable"
     else:
         return None
@@ -120,9 +124,14 @@ def unexpected(source: Source, tokens: Sequence[Token], at: int, expected: set[s
             others.append(Label(span_of(source, opened), "this bracket is still open"))
     elif token is not None and opened is None and token.type in CLOSE:
         label = "nothing is open that this could close"
+    elif wanted == "a declaration" and token is not None and token.type in _STATEMENTS | {"ELSE"}:
+        closed = next((t for t in reversed(tokens[:at]) if t.type == "RBRACE"), None)
+        if closed is not None:
+            others.append(Label(span_of(source, closed), "this closed the last body"))
     elif wanted == "a declaration" and not help:
         facts.append(f"a declaration begins with {listed(_DECLARATIONS, len(_DECLARATIONS))}")
-    missing = expected & set(_CLOSERS) and token is not None and token.type not in DECLARATION_KEYWORDS
+    # what is missing at the end of a line is noticed at the first word of the next
+    missing = expected & _MISSING and not expected >= _STATEMENTS and not expected >= DECLARATION_KEYWORDS
     if on_new_line and (missing or expected >= _VALUE):
         span, found = _end_of(source, before), "the line ends"
     return Diagnostic("syntax", f"{found} where {wanted} was expected", span, label, tuple(others), tuple(facts), help)
@@ -136,6 +145,10 @@ def _open_brace(
     label = ""
     if token is not None and token.type in DECLARATION_KEYWORDS:
         label = f"{'an' if str(token)[0] in 'aeiou' else 'a'} `{token}` cannot stand inside another declaration"
+    elif token is not None and token.type == "ELSE":
+        label = "an `else` stands behind the body of its `if`"
+        if not any(t.type == "IF" and t.line == opened.line for t in tokens):
+            return label, [], help
     elif token is not None:
         # another fault of a statement; that its braces are open is as it should be
         return "", [], help
@@ -169,10 +182,22 @@ def _idiom(source: Source, tokens: Sequence[Token], at: int, expected: set[str])
     def helped(help: str, message: str = "", span: Span = here) -> Diagnostic:
         return Diagnostic("syntax", message, span, help=help)
 
+    if token.type == "EQUAL" and "ARROW" in expected:
+        return helped("`->` parts what goes in from what comes out")
     if token.type == "EQUAL" and "REL" in expected:
         return helped("`==` compares, `=` assigns", "`=` where a comparison was expected")
-    if token.type in ("REL", "COLON") and "EQUAL" in expected and "RPAR" not in expected:
+    if "EQUAL" in expected and (token.type == "COLON" or (token.type == "REL" and "RPAR" not in expected)):
         return helped("`=` gives a value" + (", `==` compares" if token.type == "REL" else ""))
+    if token.type == "REL" and "REL" not in expected and "COMMA" not in expected:
+        inside = "RPAR" in expected
+        return helped("a condition stands without brackets" if inside else "a condition is one comparison")
+    if token.type == "COLON" and "LBRACE" in expected:
+        return helped("a body stands in braces: `{ … }`")
+    named = at > 1 and tokens[at - 2].type in _NAMED_BY
+    if token.type == "MINUS" and named and after is not None:
+        return helped(f"`{before}_{after}`: a name holds no `-`")
+    if token.type == "STRING" and "NAME" in expected and str(token)[1:-1].isidentifier():
+        return helped(f"a name stands without quotation marks: `{str(token)[1:-1]}`")
     if token.type == "STAR" and before is not None and before.type == "STAR":
         return helped("`^` is the power: `2^10`")
     if token.type == "DOT" and after is not None and after.type == "NUMBER":
@@ -181,6 +206,17 @@ def _idiom(source: Source, tokens: Sequence[Token], at: int, expected: set[str])
         return helped(f"`{before}_{after}`: digits may be parted by `_`")
     if token.type == "LSQB" and "PLUS" in expected:
         return helped("`slice(x, lo, hi)` takes positions of the last axis")
+    if token.type == "COMMA" and "RPAR" in expected and "COMMA" not in expected:
+        return helped(_WITHOUT_BRACKETS)
+    if token.type == "LPAR" and expected >= _STATEMENTS:
+        return helped(_WITHOUT_BRACKETS)
+    if token.type in CLOSE and before is not None and before.type == "COMMA":
+        return helped("the `,` before it is one too many")
+    if token.type == "NAME" and expected == {"STRING"}:
+        line = source.line(here.line)[here.column - 1 :].partition("#")[0].strip()
+        return helped(f'`"{line if before is not None and before.type == "USE" else token}"`')
+    if token.type == "AS" and before is not None and before.type == "STRING":
+        return helped("`as` stands before the description")
     if token.type == "IF" and before is not None and before.type == "ELSE":
         return helped("`else { if … { … } }`")
     if token.type == "LBRACE" and "REL" in expected:
@@ -245,6 +281,8 @@ def _words(expected: set[str], at_start: bool) -> str:
         if at_start or not rest - {"$END"}:
             return "a declaration"
         after = "the next declaration"
+    elif at_start and rest >= {"DTYPE", "EXPECT", "NAME", "RBRACE"}:
+        return "a setting or `}`"
     elif rest >= _STATEMENTS | {"NAME"}:
         rest -= _STATEMENTS | {"NAME", "RBRACE", "SEMICOLON"}
         if at_start or not rest:
@@ -253,7 +291,7 @@ def _words(expected: set[str], at_start: bool) -> str:
         rest -= {"LBRACE"}
         after = "the next statement"
     words = []
-    if rest >= _EXPRESSION - {"MINUS"}:
+    if rest >= _VALUE:
         words.append("a value")
         rest -= _EXPRESSION
     if rest >= {"PLUS", "MINUS", "STAR"}:
@@ -262,6 +300,8 @@ def _words(expected: set[str], at_start: bool) -> str:
     if "RPAR" in rest:
         # a name before it: an argument's, which is not what is missing
         rest -= {"EQUAL"}
+    if len(rest) > 1:
+        rest -= {"SEMICOLON"}
     for terminal in sorted(rest):
         word = _WORDS.get(terminal, f"`{_LITERAL.get(terminal, terminal.lower())}`")
         if word:

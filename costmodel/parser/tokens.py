@@ -128,6 +128,10 @@ def _foreign(
         line_end = len(text) if line_end < 0 else line_end
         fault = said('a string without its closing `"`', line_end, help="a string ends on its line")
         return fault, ("STRING", text[at:line_end] + '"'), at, line_end
+    if text.startswith("```", at):
+        end = text.find("\n", at)
+        fence = said("a fence of Markdown is no part of a spec", at + 3)
+        return fence, None, at, len(text) if end < 0 else end
     if character in _QUOTES:
         quoted = _QUOTED.match(text, at)
         end = quoted.end() if quoted else at + 1
@@ -156,7 +160,10 @@ def _foreign(
     elif character in "!&|":
         facts.append("a condition is one comparison with ==, !=, <=, <, >= or >")
     shown = f"U+{ord(character):04X}" if not character.isprintable() else f"`{character}`"
-    return said(f"the character {shown} has no meaning here", at + 1, *facts), None, at, at + 1
+    end = at + 1
+    while end < len(text) and text[end] == character:
+        end += 1
+    return said(f"the character {shown} has no meaning here", end, *facts), None, at, end
 
 
 def _check_nesting(source: Source, tokens: Sequence[Token]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from costmodel.names import prose
 from costmodel.source import Diagnostic, Span
 
 WIDTH = 100
@@ -22,7 +23,7 @@ def visible(text: str) -> str:
     )
 
 
-def columns(text: str) -> int:
+def _width(text: str) -> int:
     """How many columns of a terminal a text takes: two for a wide character, none for a combining one."""
     if text.isascii():
         return len(text)
@@ -84,18 +85,23 @@ _MOST_PLACES = 8
 
 
 def _again(diagnostic: Diagnostic) -> list[str]:
-    """The further lines of which the same holds, in words."""
+    """The further places of which the same holds, in words."""
     if diagnostic.span is None:
         return []
-    first = diagnostic.span.line
-    lines = list(dict.fromkeys(str(span.line) for span in diagnostic.again if span.line != first))
-    if not lines:
-        return []
-    shown, more = lines[:_MOST_PLACES], len(lines) - _MOST_PLACES
-    if more > 0:
-        return [f"the same at lines {', '.join(shown)} and {more} more"]
-    where = " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
-    return [f"the same at line{'s' if len(shown) > 1 else ''} {where}"]
+    here = diagnostic.span.line
+    columns = [str(span.column) for span in diagnostic.again if span.line == here]
+    lines = dict.fromkeys(str(span.line) for span in diagnostic.again if span.line != here)
+    places = [_places("column", columns), _places("line", list(lines))]
+    return [f"the same at {' and at '.join(filter(None, places))}"] if any(places) else []
+
+
+def _places(what: str, numbers: Sequence[str]) -> str:
+    """`lines 4, 7 and 9`."""
+    if not numbers:
+        return ""
+    more = len(numbers) - _MOST_PLACES
+    shown = [*numbers[:_MOST_PLACES], f"{more} more"] if more > 0 else numbers
+    return f"{what}{'s' if len(numbers) > 1 else ''} {prose(shown)}"
 
 
 def as_json(diagnostics: Iterable[Diagnostic]) -> list[dict[str, Any]]:
@@ -121,7 +127,7 @@ def _wrapped(text: str, indent: str) -> list[str]:
     """Break at spaces so that no line is wider than the page; a word longer than that is cut."""
     lines: list[str] = []
     rest = text
-    while columns(rest) > WIDTH:
+    while _width(rest) > WIDTH:
         cut = rest.rfind(" ", len(indent) + 1, _fitting(rest, WIDTH) + 1)
         if cut < 0:
             rest = rest[: _fitting(rest, WIDTH - 1)] + "…"
@@ -134,7 +140,7 @@ def _wrapped(text: str, indent: str) -> list[str]:
 def _fitting(text: str, room: int) -> int:
     """How many characters from the start fit in so many columns."""
     count = min(len(text), room)
-    while columns(text[:count]) > room:
+    while _width(text[:count]) > room:
         count -= 1
     return count
 
@@ -172,7 +178,7 @@ class _Line:
         pieces = ["    " if c == "\t" else visible(c) for c in raw[self.skipped : last + 2 * room]]
         self.starts = [0]
         for piece in pieces:
-            self.starts.append(self.starts[-1] + columns(piece))
+            self.starts.append(self.starts[-1] + _width(piece))
         whole, width = "".join(pieces), self.starts[-1]
         self.left, self.room = 0, room
         self.text = whole
@@ -206,7 +212,7 @@ def _between(text: str, left: int, room: int, width: int) -> str:
     cells: list[str] = []
     for character in text:
         # a wide character stands in the first of its columns
-        size = columns(character)
+        size = _width(character)
         if size == 0 and cells:
             cells[-1] += character
         else:
