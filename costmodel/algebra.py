@@ -1,7 +1,8 @@
 """Expressions as a person would write them: a small tree in a stable, human order, which every format prints.
 
-Terms go from constant to highest degree, factors by a given order of names (batch, layers, tokens, widths); a workload
-symbol common to all terms stands before a bracket; `d − d·q^x` is d·(1 − q^x).
+Terms go from constant to highest degree, first that in the workload's symbols; factors by a given order of names
+(batch, layers, tokens, widths); a workload symbol common to all terms stands before a bracket; `d − d·q^x` is
+d·(1 − q^x).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from sympy import Add, Expr, Integer, Mul, Pow, Rational, S, Symbol, fraction
+from sympy import Add, Expr, Integer, Mul, Pow, Rational, S, Symbol
 from sympy import Sum as SympySum
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Or
@@ -153,7 +154,7 @@ class _Maker:
         return Func(name, tuple(self.make(argument) for argument in arguments))
 
     def _product(self, expr: Expr) -> Tree:
-        over, under = fraction(expr)
+        over, under = _over_and_under(expr)
         if under != 1:
             top = self.make(over)
             if isinstance(top, Sum) and top.terms[0][0] and len(top.terms) == 1:
@@ -177,24 +178,25 @@ class _Maker:
         return (1, symbols[0] if symbols else (0, ""), str(factor))
 
     def _term_key(self, term: Expr) -> tuple[object, ...]:
-        """Constants, then exponentials, then by degree, then by the names in it."""
+        """Constants, then exponentials, then by the degree in the workload, the whole degree, and the names in it."""
         if not term.free_symbols:
-            return (0, 0, (), "")
+            return (0, 0, 0, (), "")
         if any(power.exp.free_symbols for power in term.atoms(Pow)):
-            return (1, 0, (), str(term))
+            return (1, 0, 0, (), str(term))
         powers: list[tuple[int, str]] = []
-        degree = 0
+        degree = of_workload = 0
         for factor in Mul.make_args(term):
-            if isinstance(factor, Symbol):
-                degree += 1
-                powers.append(self.rank(factor))
-            elif isinstance(factor, Pow) and isinstance(factor.base, Symbol) and isinstance(factor.exp, Integer):
-                degree += int(factor.exp)
-                powers.append(self.rank(factor.base))
+            base, exponent = factor.as_base_exp()
+            if isinstance(base, Symbol) and isinstance(exponent, Integer):
+                names, each = [self.rank(base)], int(exponent)
             elif factor.free_symbols:
-                degree += 1
-                powers.extend(sorted(self.rank(s) for s in factor.free_symbols))
-        return (2, degree, tuple(sorted(powers)), str(term))
+                names, each = sorted(self.rank(s) for s in factor.free_symbols), 1
+            else:
+                continue
+            degree += each
+            of_workload += each if any(name in FIRST for _, name in names) else 0
+            powers.extend(names)
+        return (2, of_workload, degree, tuple(sorted(powers)), str(term))
 
     def _sum(self, expr: Expr) -> Tree:
         terms = list(Add.make_args(expr))
@@ -222,6 +224,20 @@ class _Maker:
             groups.append((False, Prod((*flat, bracket))))
         parts[constants:constants] = groups
         return Sum(tuple(parts)) if len(parts) > 1 or parts[0][0] else parts[0][1]
+
+
+def _over_and_under(product: Expr) -> tuple[Expr, Expr]:
+    """Numerator and denominator, a power of a fraction left whole: (3/4)^x is not 3^x / 4^x."""
+    over, under = [], []
+    for factor in Mul.make_args(product):
+        if isinstance(factor, Rational):
+            over.append(Integer(factor.p))
+            under.append(Integer(factor.q))
+        elif isinstance(factor, Pow) and factor.exp.is_number and factor.exp.is_negative:
+            under.append(1 / factor)
+        else:
+            over.append(factor)
+    return Mul(*over), Mul(*under)
 
 
 def _negative(term: Expr) -> bool:
@@ -258,6 +274,32 @@ def _common_symbols(terms: list[Expr]) -> Expr:
             return S.One
     assert common is not None
     return Mul(*(symbol**power for symbol, power in common.items()))
+
+
+def grouped(expr: Expr, order: Mapping[str, int] = _DEFAULT) -> Expr:
+    """A sum whose terms share all factors but a dim, put together: `4·d·h·e + 4·d·g·e` is 4·d·e·(h + g).
+
+    The factors that most terms share go first; no term is taken apart, so a further term changes one group only.
+    """
+    terms = list(Add.make_args(expr))
+    shared: dict[Expr, list[tuple[int, Symbol]]] = {}
+    for i, term in enumerate(terms):
+        rest = term.as_coeff_Mul()[1]
+        for factor in Mul.make_args(rest):
+            if isinstance(factor, Symbol) and factor.name not in FIRST and rest != factor:
+                shared.setdefault(term / factor, []).append((i, factor))
+
+    def rank(common: Expr) -> tuple[object, ...]:
+        names = sorted((order.get(s.name, len(order)), s.name) for s in common.free_symbols)
+        return (-len(shared[common]), -len(names), names)
+
+    found, taken = [], set[int]()
+    for common in sorted((c for c, members in shared.items() if len(members) > 1), key=rank):
+        left = [(i, factor) for i, factor in shared[common] if i not in taken]
+        if len(left) > 1:
+            taken |= {i for i, _ in left}
+            found.append(common * Add(*(factor for _, factor in left)))
+    return Add(*(term for i, term in enumerate(terms) if i not in taken), *found)
 
 
 # --- plain text

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 
 from sympy import Expr
 
 from costmodel.costs import CostTable, Row
 from costmodel.elaborate.dataflow import Node
+from costmodel.latex_symbol import settled
 from costmodel.symbols import ONE, is_zero, total
 from costmodel.tensors import Kind, Region
 
@@ -82,14 +84,27 @@ def parts(table: CostTable, term: Term, letter: str) -> Part:
 
     Parts that cost nothing are left out; equal calls of one block are one part, counted.
     """
-    root = tree(table)
-    return _Names(letter).part(root, term)
+    return _Names(letter).part(tree(table), term)
+
+
+def parts_by_phase(tables: Sequence[CostTable], term: Callable[[CostTable], Term], letter: str) -> list[Part]:
+    """The same in several phases: what costs the same in two of them has one name, and another name otherwise."""
+    names = _Names(letter)
+    found = []
+    for table in tables:
+        names.phase = table.dataflow.phase
+        found.append(names.part(tree(table), term(table)))
+    return found
 
 
 class _Names:
+    """Names of parts, each for one expression; `phase` is that of the parts that are being named."""
+
     def __init__(self, letter: str) -> None:
         self.letter = letter
-        self.given: dict[str, list[Expr]] = {}
+        self.phase = ""
+        self.given: dict[str, list[tuple[Expr, str]]] = {}
+        self.scripts: dict[str, str] = {}
 
     def part(self, branch: Branch, term: Term) -> Part:
         children = tuple(self._children(branch, term, ONE, ()))
@@ -120,7 +135,7 @@ class _Names:
         label = "elsewhere" if node is None else weight_names(node).replace(", ", "_") or node.keyword
         label = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide"}.get(label, label)
         what = "other graphs and phases" if node is None else f"{node.keyword} {node.label}".strip()
-        name, latex = self._unique(label, rf"\text{{{label.replace('_', ' ')}}}", expr)
+        name, latex = self._unique(label, _script(re.sub(r"\bW(?=[a-z])", "", label)), expr)
         return Part(name, latex, what, expr, 1, scale, repeats, (), row)
 
     def _block(
@@ -128,19 +143,26 @@ class _Names:
     ) -> Part:
         region = branch.region
         label = _plain(region.latex) if region.latex else region.name
-        script = region.latex or rf"\text{{{region.name.replace('_', ' ')}}}"
+        script = settled(region.latex) if region.latex else _script(region.name)
         name, latex = self._unique(label, script, expr)
         return Part(name, latex, region.name, expr, 1, scale, repeats, inner)
 
     def _unique(self, label: str, script: str, expr: Expr) -> tuple[str, str]:
-        """A name that no other expression has: C_ffn, then C_ffn2."""
+        """A name that no other expression has: C_ffn, then C_ffn2; in another phase C_ffn_prefill."""
+        others = chain([_script(label)], (_script(f"{label} {i}") for i in count(2)))
+        script = next(s for s in chain([script], others) if self.scripts.setdefault(s, label) == label)
         known = self.given.setdefault(label, [])
-        if expr not in known:
-            known.append(expr)
-        index = known.index(expr)
-        number = "" if index == 0 else str(index + 1)
-        second = "" if index == 0 else f",{index + 1}"
-        return f"{self.letter}_{label}{number}", f"{self.letter}_{{{script}{second}}}"
+        if all(expr != other for other, _ in known):
+            known.append((expr, self.phase))
+        phase = next(phase for other, phase in known if other == expr)
+        index = [other for other, of in known if of == phase].index(expr)
+        name, shown = f"{self.letter}_{label}", script
+        if index:
+            name, shown = f"{name}{index + 1}", f"{shown},{index + 1}"
+        if phase != known[0][1]:
+            name, shown = f"{name}_{phase}", rf"{shown},\text{{{phase.replace('_', ' ')}}}"
+        base, _, index_of_letter = self.letter.partition("_")
+        return name, f"{base}_{{{index_of_letter}{',' if index_of_letter else ''}{shown}}}"
 
 
 def _merged(found: list[Part]) -> Iterator[Part]:
@@ -164,6 +186,10 @@ def _merged(found: list[Part]) -> Iterator[Part]:
         else:
             seen[key if key not in seen else (f"{part.name}@{len(seen)}", part.scale)] = part
     yield from seen.values()
+
+
+def _script(label: str) -> str:
+    return rf"\text{{{label.replace('_', ' ')}}}"
 
 
 def _plain(latex: str) -> str:

@@ -27,25 +27,38 @@ def latex_fault(text: str) -> str | None:
     >>> latex_fault(r"\\input{x}")
     'the command \\\\input is not allowed'
     """
+    try:
+        tokens = _tokens(text)
+        if len(tokens) > 60:
+            return "it is too long"
+        if _sequence(tokens, 0) < len(tokens):
+            return "its braces do not balance"
+    except _Fault as fault:
+        return str(fault)
+    return None
+
+
+def settled(text: str) -> str:
+    r"""A symbol in one form: subscripts before superscripts, each behind a letter or digit, where Markdown leaves it.
+
+    >>> settled(r"\hat{h}^2_{in}"), settled(r"\text{attn}_2")
+    ('\\hat h_{in}^2', '\\mathop{\\text{attn}}\\nolimits_2')
+    """
+    return _settled(_tokens(text))
+
+
+def _tokens(text: str) -> list[str]:
     tokens: list[str] = []
     at = 0
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
-            return f"the character {text[at]!r} is not allowed"
+            raise _Fault(f"the character {text[at]!r} is not allowed")
         if match[1] and match[1] not in GREEK | FONTS | ACCENTS:
-            return f"the command \\{match[1]} is not allowed"
+            raise _Fault(f"the command \\{match[1]} is not allowed")
         tokens.append("\\" + match[1] if match[1] else match[0])
         at = match.end()
-    if len(tokens) > 60:
-        return "it is too long"
-    try:
-        rest = _sequence(tokens, 0)
-        if rest < len(tokens):
-            return "its braces do not balance"
-    except _Fault as fault:
-        return str(fault)
-    return None
+    return tokens
 
 
 def _sequence(tokens: list[str], at: int) -> int:
@@ -91,3 +104,38 @@ def _atom(tokens: list[str], at: int) -> int:
             raise _Fault("\\text holds letters and digits only")
         return end
     return at + 1
+
+
+def _settled(tokens: list[str]) -> str:
+    out, at = "", 0
+    while at < len(tokens):
+        end = _atom(tokens, at)
+        base = _joined(tokens[at:end])
+        scripts = {"_": "", "^": ""}
+        at = end
+        while at < len(tokens) and tokens[at] in ("_", "^", "'"):
+            if tokens[at] == "'":
+                scripts["^"] += "'"
+                at += 1
+                continue
+            end = _atom(tokens, at + 1)
+            script = _joined(tokens[at + 1 : end])
+            scripts[tokens[at]] = tokens[at] + (script if end == at + 2 or script[0] == "{" else f"{{{script}}}")
+            at = end
+        if scripts["_"] and base.endswith("}"):
+            opening = base.index("{")
+            inner = base[opening + 1 : -1]
+            alone = len(_tokens(inner)) == 1
+            base = f"{base[:opening]} {inner}".strip() if alone else rf"\mathop{{{base}}}\nolimits"
+        word = out.rpartition("\\")[2] if "\\" in out else "}"
+        out += (" " if word.isalpha() and base[:1].isalpha() else "") + base + scripts["_"] + scripts["^"]
+    return out
+
+
+def _joined(tokens: list[str]) -> str:
+    """Tokens as they are written, groups settled within."""
+    if tokens[0] == "{":
+        return "{" + _settled(tokens[1:-1]) + "}"
+    if len(tokens) > 1:
+        return tokens[0] + _joined(tokens[1:])
+    return tokens[0]

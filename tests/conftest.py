@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import io
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="rewrite the files of tests/golden with what is printed now"
     )
+
+
+_NEEDS = "needs the program "
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(tool): the test needs this program, and is skipped where it is not found")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    from .typesetting import has
+
+    for marker in item.iter_markers("needs"):
+        if not has(marker.args[0]):
+            pytest.skip(_NEEDS + marker.args[0])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the tests that were skipped for want of a tool."""
+    found: dict[str, Counter[str]] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if reason.startswith(_NEEDS):
+            found.setdefault(reason, Counter())[report.nodeid.partition("[")[0].rpartition("::")[2]] += 1
+    for reason, tests in sorted(found.items()):
+        names = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in sorted(tests.items()))
+        terminalreporter.write_line(f"skipped, {reason}, which `make test-latex` installs: {names}")
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sympy import Expr, Max, Min
 
-from costmodel.ops.base import Counting, Operation, Shaping, Tensor, fail, parameter
+from costmodel.ops.base import Counting, Operation, Product, Shaping, Tensor, fail, parameter
 from costmodel.symbols import ONE, ZERO, is_number, is_zero, product, put_in, rational, seq_len
 
 
@@ -111,6 +111,16 @@ class Attention(Operation, keyword="attention"):
         if self.v.shape[3] == size:
             return product((rational(4), batch, pairs, heads, size))
         return product((rational(2), batch, pairs, heads, size + self.v.shape[3]))
+
+    def products(self, counting: Counting) -> tuple[Product, ...]:
+        batch, tokens, heads, size = self.q.shape
+        length, window = self._length()
+        keys = length if window is None else Min(length, window)
+        each = 2 * batch * heads * self.pairs(counting)
+        return (
+            Product((batch, heads), (tokens,), (size,), (keys,), each * size, "scores"),
+            Product((batch, heads), (tokens,), (keys,), (self.v.shape[3],), each * self.v.shape[3], "values"),
+        )
 
     def vector_flops(self, result: Tensor, counting: Counting) -> Expr:
         batch, tokens, heads, _ = self.q.shape

@@ -13,7 +13,7 @@ from sympy import Expr, Symbol
 
 from costmodel.dtypes import DType
 from costmodel.frozen import NEEDED, Frozen, changed
-from costmodel.symbols import ONE, ZERO
+from costmodel.symbols import ONE, ZERO, product, rational
 from costmodel.tensors import Kind, Shape, Tensor, View
 
 
@@ -67,6 +67,25 @@ class Counting:
     masked: str = "full"
     fusion: str = "elementwise"
     settings: Mapping[Symbol, Expr] = field(default_factory=dict)
+
+
+class Product(Frozen):
+    """A product of two matrices, (rows, inner) × (inner, columns), `times` of them; each size by its axes.
+
+    `flops` are those of all of them, 2 · times · rows · inner · columns unless a mask leaves pairs out.
+    """
+
+    times: Shape
+    rows: Shape
+    inner: Shape
+    columns: Shape
+    flops: Expr
+    name: str = ""
+
+
+def whole_product(times: Shape, rows: Shape, inner: Shape, columns: Shape, name: str = "") -> Product:
+    """A product that nothing is left out of."""
+    return Product(times, rows, inner, columns, product((rational(2), *times, *rows, *inner, *columns)), name)
 
 
 class Parameter(Frozen):
@@ -138,6 +157,10 @@ class Operation(Frozen):
         """FLOPs on the vector units."""
         return ZERO
 
+    def products(self, counting: Counting) -> tuple[Product, ...]:
+        """The matrix products that its matmul_flops are, where they are that."""
+        return ()
+
     def unfused_bytes(self, result: Tensor) -> Expr:
         """Activation elements moved beside its operands and result where nothing is fused."""
         return ZERO
@@ -192,6 +215,7 @@ __all__ = [
     "Mismatch",
     "Operation",
     "Parameter",
+    "Product",
     "Shape",
     "Shaping",
     "Tensor",
@@ -199,4 +223,5 @@ __all__ = [
     "broadcast",
     "fail",
     "parameter",
+    "whole_product",
 ]

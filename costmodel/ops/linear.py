@@ -7,7 +7,18 @@ from dataclasses import replace
 
 from sympy import Expr
 
-from costmodel.ops.base import Counting, Kind, Operation, Shaping, Tensor, fail, parameter
+from costmodel.ops.base import (
+    Counting,
+    Kind,
+    Operation,
+    Product,
+    Shape,
+    Shaping,
+    Tensor,
+    fail,
+    parameter,
+    whole_product,
+)
 from costmodel.symbols import ONE, product, rational
 
 
@@ -63,6 +74,11 @@ class Matmul(Operation, keyword="matmul"):
     def matmul_flops(self, result: Tensor, counting: Counting) -> Expr:
         assert self.W.inputs is not None
         return product((rational(2), *self.x.shape, *self.W.shape[self.W.inputs :]))
+
+    def products(self, counting: Counting) -> tuple[Product, ...]:
+        assert self.W.inputs is not None
+        shape, at = self.x.shape, len(self.x.shape) - self.W.inputs
+        return (whole_product((), shape[:at], shape[at:], self.W.shape[self.W.inputs :]),)
 
 
 _EINSUM = re.compile(r"\s*([\w\s]+?)\s*,\s*([\w\s]+?)\s*->\s*([\w\s]*?)\s*")
@@ -136,6 +152,18 @@ class Einsum(Operation, keyword="einsum"):
         sizes = dict(zip(left, self.x.shape, strict=True)) | dict(zip(right, self.y.shape, strict=True))
         return product((rational(2), *sizes.values()))
 
+    def products(self, counting: Counting) -> tuple[Product, ...]:
+        left, right, out = self._axes()
+        sizes = dict(zip(left, self.x.shape, strict=True)) | dict(zip(right, self.y.shape, strict=True))
+
+        def shape(axes: list[str], kept: bool, shared: bool, other: list[str]) -> Shape:
+            return tuple(sizes[axis] for axis in axes if (axis in out) == kept and (axis in other) == shared)
+
+        # an axis of one operand that the result lacks is summed over before: it counts as inner
+        inner = (*shape(left, False, True, right), *shape(left, False, False, right), *shape(right, False, False, left))
+        times = shape(left, True, True, right)
+        return (whole_product(times, shape(left, True, False, right), inner, shape(right, True, False, left)),)
+
 
 class Conv1d(Operation, keyword="conv1d"):
     """`conv1d(x, kernel=k, out=n, stride=1, groups=1, bias=false, causal=false)`: x[b, t, in] to [b, t/stride, n].
@@ -179,6 +207,12 @@ class Conv1d(Operation, keyword="conv1d"):
     def matmul_flops(self, result: Tensor, counting: Counting) -> Expr:
         batch, time, channels = self.x.shape
         return product((rational(2), batch, time / self.stride, self.kernel, channels, self.out, 1 / self.groups))
+
+    def products(self, counting: Counting) -> tuple[Product, ...]:
+        batch, time, channels = self.x.shape
+        groups = () if self.groups == 1 else (self.groups,)
+        inner = (self.kernel, channels / self.groups)
+        return (whole_product(groups, (batch, time / self.stride), inner, (self.out / self.groups,)),)
 
 
 class Lookup(Operation, keyword="lookup"):

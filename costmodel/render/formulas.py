@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -11,7 +11,7 @@ from typing import Any
 from sympy import Expr, Symbol
 
 from costmodel.algebra import Frac as Ratio
-from costmodel.algebra import Func, Num, Power, Prod, Series, Sum, Sym, Tree, text, tree
+from costmodel.algebra import Func, Num, Power, Prod, Series, Sum, Sym, Tree, grouped, text, tree
 from costmodel.compile import Compiled
 from costmodel.costs import CostTable, Row
 from costmodel.figures import as_figure
@@ -19,11 +19,13 @@ from costmodel.hierarchy import Part, parts, weight_names
 from costmodel.quantities import Quantities
 from costmodel.quantity_names import QUANTITIES
 from costmodel.render.answers import header, shown_expr
-from costmodel.render.latex import Symbols, escape, latex, latex_tree
+from costmodel.render.latex import Equation, Symbols, aligned, equation, latex, latex_tree, lettered
+from costmodel.render.markdown import display
 from costmodel.render.numbers import plain
 from costmodel.render.page import Page
+from costmodel.render.parts import Standing, definitions, everything, is_flat
 from costmodel.render.words import conventions, order, symbols
-from costmodel.symbols import ONE, batch_size, is_number, is_zero, put_in, rational, total
+from costmodel.symbols import is_number, is_zero, put_in, rational, total
 from costmodel.symbols import symbol as symbol_of
 
 FORMATS = ("text", "latex", "markdown", "python", "json")
@@ -84,13 +86,12 @@ class Formulas:
             return None
         return parts(self.table, _TERMS[name](self.table), QUANTITIES[name].letter)
 
-    def _settle(self, expr: Expr) -> Expr:
+    @cached_property
+    def _standing(self) -> Standing:
         """The phase and the dtypes put in, the dims left as symbols."""
         environment = self.table.dataflow.environment
-        return put_in(put_in(expr, {**self.table.dataflow.settings, **environment.role_values}), self._given)
-
-    def _figure(self, expr: Expr) -> Expr:
-        return put_in(self.table.put_in(expr), self._given)
+        settled = {**self.table.dataflow.settings, **environment.role_values, **self._given}
+        return Standing(settled, {**self.table.values, **self._given}, self.order)
 
     # --- for programs
 
@@ -106,9 +107,9 @@ class Formulas:
         found["parts"] = [
             {
                 "name": part.name,
-                "expr": shown_expr(self._figure(part.expr)),
-                "latex": latex(self._settle(part.expr), self.symbols),
-                "count": shown_expr(self._figure(part.scale * part.count)),
+                "expr": shown_expr(self._standing.figure(part.expr)),
+                "latex": latex(self._standing.settle(part.expr), self.symbols),
+                "count": shown_expr(self._standing.figure(part.scale * part.count)),
             }
             for part in (root.children if root is not None else ())
         ]
@@ -148,76 +149,31 @@ class Formulas:
             return self.exprs[name]
         return total(row.count * _TERMS[name](self.table)(row) for row in self.table.rows)
 
-    def _factored(self, root: Part) -> bool:
-        """Whether every part grows with the batch alone in front, so that it stands before the bracket."""
-        return bool(root.children) and all(self._per_sequence(part) is not None for part in _all_leaves(root))
-
-    def _per_sequence(self, part: Part) -> Expr | None:
-        expr = self._settle(part.expr)
-        quotient = (expr / batch_size).expand()
-        return None if batch_size in quotient.free_symbols else quotient
-
-    def _assembly(self, part: Part, factored: bool) -> Tree:
-        """`batch_size · (num_layers · (C_attn + C_ffn) + C_unemb)`, in the order of the graph."""
-        terms: list[tuple[Expr, list[Tree]]] = []
-        for child in part.children:
-            name: Tree = Sym(child.name)
-            if child.count > 1:
-                name = Prod((Num(Fraction(child.count)), name))
-            scale = self._settle(child.scale)
-            known = next((inner for other, inner in terms if other == scale and scale != ONE), None)
-            if known is not None:
-                known.append(name)
-            else:
-                terms.append((scale, [name]))
-        trees = [self._scaled(scale, inner) for scale, inner in terms]
-        whole: Tree = Sum(tuple((False, t) for t in trees)) if len(trees) > 1 else trees[0]
-        if not factored:
-            return whole
-        return Prod((Sym("batch_size"), *(whole.factors if isinstance(whole, Prod) else (whole,))))
-
-    def _scaled(self, scale: Expr, inner: list[Tree]) -> Tree:
-        bracket: Tree = Sum(tuple((False, t) for t in inner)) if len(inner) > 1 else inner[0]
-        if scale == ONE:
-            return bracket
-        return Prod((tree(scale, self.order), *(bracket.factors if isinstance(bracket, Prod) else (bracket,))))
-
-    def _definitions(self, root: Part) -> Iterator[Part]:
-        """The parts to be defined, each once, from the top down."""
-        seen: set[str] = set()
-        open_ = list(root.children)
-        while open_:
-            part = open_.pop(0)
-            if part.name in seen:
-                continue
-            seen.add(part.name)
-            yield part
-            if not _is_flat(part):
-                open_ = [*part.children, *open_]
-
     def _hierarchy_text(self, page: Page, name: str, root: Part, expr: Expr) -> None:
-        factored = self._factored(root)
-        width = max(len(part.name) for part in [root, *self._definitions(root)])
+        factored = self._standing.factored(root)
+        width = max(len(part.name) for part in [root, *definitions(root)])
         margin = width + 2
-        page.spread(f"{root.name.ljust(width)}  = {text(self._assembly(root, factored))}", "", hang=margin + 2)
+        page.spread(f"{root.name.ljust(width)}  = {text(self._standing.assembly(root, factored))}", "", hang=margin + 2)
         page.spread(f"{'':{width}}  = {text(expr, self.order)}", "", hang=margin + 2)
         page.space()
-        for part in self._definitions(root):
+        for part in definitions(root):
             value = self._part_value(part, factored)
             if not part.children:
-                said = text(self._part_formula(part, factored), self.order)
+                said = text(self._standing.formula(part, factored), self.order)
                 page.spread(f"{part.name.ljust(width)}  {said}", value, hang=margin)
                 continue
             page.spread(f"{part.name.ljust(width)}  {part.what}{self._each(part, factored)}", value, hang=margin)
-            if not _is_flat(part):
-                page.spread(f"{'':{width}}  = {text(self._assembly(part, False))}", "", hang=margin + 2)
+            if not is_flat(part):
+                page.spread(f"{'':{width}}  = {text(self._standing.assembly(part, False))}", "", hang=margin + 2)
                 continue
             labels = [self._label(child) for child in part.children]
             longest = max(map(len, labels))
             for child, label in zip(part.children, labels, strict=True):
-                factor = self._settle(child.scale) * child.count
-                formula = text(self._part_formula(child, factored) * factor, self.order)
-                figure = text(self._figure_of(child, factored) * self._figure(child.scale) * child.count, self.order)
+                factor = self._standing.settle(child.scale) * child.count
+                formula = text(self._standing.formula(child, factored) * factor, self.order)
+                figure = text(
+                    self._standing.value(child, factored) * self._standing.figure(child.scale) * child.count, self.order
+                )
                 page.spread(f"{'':{width}}    {label.ljust(longest)}  {formula}", figure, hang=margin + longest + 6)
         if name == "bytes":
             page.space()
@@ -235,16 +191,8 @@ class Formulas:
             words.append("token" if self.quantities.tokens == 1 else "sequence")
         return f", {' and '.join(words) if words[0].startswith('a') else 'a ' + words[0]}" if words else ""
 
-    def _part_formula(self, part: Part, factored: bool) -> Expr:
-        expr = self._settle(part.expr)
-        return (expr / batch_size).expand() if factored else expr
-
-    def _figure_of(self, part: Part, factored: bool) -> Expr:
-        expr = self._figure(part.expr)
-        return (expr / batch_size).expand() if factored else expr
-
     def _part_value(self, part: Part, factored: bool) -> str:
-        return text(self._figure_of(part, factored), self.order)
+        return text(self._standing.value(part, factored), self.order)
 
     def _bytes_words(self) -> str:
         """What the bytes are made of: a value's bytes times the weights, and what a sequence keeps."""
@@ -260,52 +208,39 @@ class Formulas:
     def latex(self) -> str:
         r"""Displays for a LaTeX document with amsmath."""
         out = [r"% needs only amsmath"]
-        for name, expr in self.exprs.items():
-            out.append(f"% {name}, {self.table.dataflow.phase}, fidelity {self.table.fidelity}")
-            lines = self._display(name, expr, self.symbols)
-            out.append(r"\begin{align*}")
-            out.append(" \\\\\n".join(lines))
-            out.append(r"\end{align*}")
+        for name in self.exprs:
+            out.append(f"% {self._heading(name)}")
+            out += [r"\begin{align*}", " \\\\\n".join(aligned(self.equations(name))), r"\end{align*}"]
         return "\n".join(out) + "\n"
 
     def markdown(self) -> str:
         """The same for Markdown with KaTeX or MathJax, safe on GitHub."""
-        safe = Symbols({k: v.replace(r"\_", " ") for k, v in self._spaced().items()}, self.symbols.order)
         out = []
-        for name, expr in self.exprs.items():
-            lines = [line.replace(r" \, ", " ").replace(r"\,", " ") for line in self._display(name, expr, safe)]
-            body = " \\cr\n".join(lines)
-            out.append(f"**{name}**, {self.table.dataflow.phase}, fidelity {self.table.fidelity}:\n")
-            out.append(f"$$\n\\begin{{aligned}}\n{body}\n\\end{{aligned}}\n$$\n")
+        for name in self.exprs:
+            out += [f"**{name}**{self._heading(name).removeprefix(name)}:", "", display(self.equations(name)), ""]
         out.append(f"*Counted: {conventions(self.table, self.quantities)}.*".replace("10^9", "10⁹"))
         return "\n".join(out) + "\n"
 
-    def _spaced(self) -> dict[str, str]:
-        named = {n: rf"\text{{{n.replace('_', ' ')}}}" for n in self.compiled.program.dims}
-        return {**named, **self.symbols.short}
+    def _heading(self, name: str) -> str:
+        return f"{name}, {self.table.dataflow.phase}, fidelity {self.table.fidelity}"
 
-    def _display(self, name: str, expr: Expr, names: Symbols) -> list[str]:
-        """The lines of an aligned display: the sum of parts, its closed form, then each part."""
-        root = self.hierarchy(name)
-        letter = QUANTITIES[name].letter
-        shown = letter if len(letter) == 1 or letter == "b^*" else _subscripted(letter)
+    def equations(self, name: str) -> list[Equation]:
+        """The sum of parts and its closed form, then each part."""
+        root, expr, names = self.hierarchy(name), self.exprs[name], self.symbols
+        shown = lettered(QUANTITIES[name].letter)
         if root is None or not root.children:
-            return [f"{shown} &= {latex(expr, names)}"]
-        factored = self._factored(root)
-        called = {part.name: part.latex for part in _all(root)}
-        inner = Symbols({**names.short, **called}, names.order)
-        lines = [f"{shown} &= {latex_tree(self._assembly(root, factored), inner)}", f"&= {latex(expr, names)}"]
-        for part in self._definitions(root):
-            formula, value = self._part_formula(part, factored), self._figure_of(part, factored)
-            body = (
-                latex_tree(self._assembly(part, False), inner)
-                if part.children and not _is_flat(part)
-                else latex(formula, names)
-            )
-            lines.append(f"{part.latex} &= {body}")
-            if not is_zero(formula - value):
-                lines[-1] += f" = {latex(value, names)}"
-        return lines
+            return [equation(shown, latex(expr, names))]
+        factored = self._standing.factored(root)
+        inner = names.also({part.name: part.latex for part in everything(root)})
+        found = [equation(shown, latex_tree(self._standing.assembly(root, factored), inner), latex(expr, names))]
+        for part in definitions(root):
+            value = latex(self._standing.value(part, factored), names)
+            if part.children and not is_flat(part):
+                body = latex_tree(self._standing.assembly(part, False), inner)
+            else:
+                body = latex(grouped(self._standing.formula(part, factored).expand(), self.order), names)
+            found.append(equation(part.latex, body, value))
+        return found
 
     # --- Python
 
@@ -338,27 +273,6 @@ class Formulas:
 def escape_docstring(title: str) -> str:
     """A title that cannot end a docstring."""
     return title.replace("\\", "\\\\").replace('"', "'")
-
-
-def _subscripted(letter: str) -> str:
-    base, _, index = letter.partition("_")
-    return rf"{base}_{{\text{{{escape(index)}}}}}"
-
-
-def _is_flat(part: Part) -> bool:
-    return all(not child.children for child in part.children)
-
-
-def _all(part: Part) -> Iterator[Part]:
-    yield part
-    for child in part.children:
-        yield from _all(child)
-
-
-def _all_leaves(part: Part) -> Iterator[Part]:
-    for child in _all(part):
-        if not child.children:
-            yield child
 
 
 def _python(node: Tree) -> str:

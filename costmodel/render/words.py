@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from fractions import Fraction
 
@@ -15,11 +16,12 @@ from costmodel.device import Device
 from costmodel.dtypes import WEIGHT_ROLES
 from costmodel.elaborate.dataflow import Dataflow
 from costmodel.figures import as_figure
+from costmodel.latex_symbol import settled
 from costmodel.names import prose
 from costmodel.ops.attention import Attention
 from costmodel.ops.route import Route
 from costmodel.quantities import Quantities
-from costmodel.render.latex import Symbols
+from costmodel.render.latex import BUILT_IN, Symbols, escape
 from costmodel.render.numbers import plain, with_prefix
 from costmodel.symbols import batch_size, is_number, new_tokens, seq_len
 
@@ -67,12 +69,17 @@ def layer_names(compiled: Compiled) -> list[str]:
 
 def symbols(compiled: Compiled, names: str | None) -> Symbols:
     """The symbols of a spec's dims for formulas: `short`, `long`, or short where every dim has one."""
-    given = {name: dim.latex for name, dim in compiled.program.dims.items() if dim.latex}
+    given = given_symbols(compiled)
     dims = [name for name in compiled.program.dims if name not in FIRST]
     short = names == "short" or (names is None and all(name in given for name in dims))
-    if not short:
-        return Symbols({**{name: rf"\text{{{name}}}".replace("_", r"\_") for name in FIRST}}, order(compiled))
-    return Symbols(given, order(compiled))
+    return Symbols(given if short else {name: rf"\text{{{escape(name)}}}" for name in FIRST}, order(compiled))
+
+
+def given_symbols(compiled: Compiled) -> dict[str, str]:
+    """The symbols that the spec gives, where no other dim has the same."""
+    given = {name: settled(dim.latex) for name, dim in compiled.program.dims.items() if dim.latex}
+    used = Counter([*given.values(), *(BUILT_IN[name] for name in FIRST if name not in given)])
+    return {name: symbol for name, symbol in given.items() if used[symbol] == 1}
 
 
 def conventions(
