@@ -88,8 +88,8 @@ class Crossover:
 
     @property
     def unsolvable(self) -> str | None:
-        """Why the times cannot be solved, if they cannot."""
-        return str(self._attempt) if isinstance(self._attempt, Unsolvable) else None
+        """Why the times, or the largest batch, cannot be solved, if they cannot."""
+        return next((str(found) for found in (self._attempt, self._largest) if isinstance(found, Unsolvable)), None)
 
     @cached_property
     def cases(self) -> tuple[Case, ...]:
@@ -107,12 +107,9 @@ class Crossover:
     @property
     def status(self) -> str | None:
         """One of the six; None where it depends on a symbol that is free."""
-        if self.solved is None:
+        if self.solved is None or isinstance(self._largest, Exception):
             return None
-        try:
-            return self.solved.status(self.max_batch_size_value)
-        except Open:
-            return None
+        return self.solved.status(self._largest)
 
     @cached_property
     def batch_size(self) -> Closed:
@@ -143,38 +140,65 @@ class Crossover:
     # --- memory
 
     @property
-    def fit(self) -> Fit | None:
+    def fit(self) -> Fit:
         return self.quantities.fit
 
     @cached_property
+    def _largest(self) -> int | Open | Unsolvable | None:
+        try:
+            return self.fit.largest_at(self.point)
+        except (Open, Unsolvable) as reason:
+            return reason
+
+    @property
     def max_batch_size_value(self) -> int | None:
         """The largest batch that fits; None where nothing limits it.
 
         Raises:
             Open: it depends on a symbol that is free.
+            Unsolvable: memory may fall as the batch grows.
         """
-        return self.fit.largest_at(self.point) if self.fit is not None else None
+        if isinstance(self._largest, Exception):
+            raise self._largest
+        return self._largest
 
-    @cached_property
+    @property
     def max_batch_size(self) -> Closed:
-        if self.fit is None:
-            return Closed(None, None)
+        known = isinstance(self._largest, int)
+        return Closed(Fraction(self.max_batch_size_value or 0) if known else None, self.fit.largest)
+
+    def margin_at(self, batch: int) -> Fraction | None:
+        """The bytes that a batch leaves over, or lacks where negative; None where a symbol is free."""
         try:
-            value = self.max_batch_size_value
+            return self.fit.margin_at(batch, self.point)
         except Open:
-            return Closed(None, self.fit.largest)
-        return Closed(None if value is None else Fraction(value), self.fit.largest)
+            return None
+
+    @property
+    def margin(self) -> Fraction | None:
+        """Bytes left at the batch to run, or lacking at batch 1 where that does not fit."""
+        return self.margin_at(self.optimal_batch_size or 1)
 
     @cached_property
-    def margin(self) -> Fraction | None:
-        """Bytes left at the batch to run, or missing at batch 1 where that does not fit."""
-        if self.fit is None:
+    def binds(self) -> str | None:
+        """What takes the memory that one sequence more would need: weights, or the most of what grows with the batch.
+
+        `weights`, `cache`, `state`, `kept` or `activations`; None where nothing limits the batch, or it is open.
+        """
+        if not isinstance(self._largest, int):
             return None
-        batch = self.optimal_batch_size if self.status != "does_not_fit" else 1
-        try:
-            return self.fit.margin_at(batch or 1, self.point)
-        except Open:
-            return None
+        table, over = self.quantities.table, self._largest + 1
+        alone = at(self.fit.capacity - table.weight_memory, {**self.point, batch_size: Fraction(over)})
+        if alone is not None and alone < 0:
+            return "weights"
+        amounts: dict[str, Figure] = {}
+        for storage in table.dataflow.kept:
+            size = table.put_in(storage.elements * storage.turns * storage.rows * storage.bytes_each)
+            kind = storage.kind.value
+            amounts[kind] = amounts.get(kind, Fraction(0)) + figure(size, {**self.point, batch_size: Fraction(over)})
+        if table.fidelity == "traffic":
+            amounts["activations"] = figure(table.activation_memory, {**self.point, batch_size: Fraction(over)})
+        return max(amounts, key=lambda kind: comparable(amounts[kind]), default=None)
 
     # --- the batch to run
 

@@ -165,7 +165,7 @@ class Quantities:
         return figure(self.latency, point)
 
     @cached_property
-    def fit(self) -> Fit | None:
+    def fit(self) -> Fit:
         return fit(self.table, self._device.memory, self.memory_fraction)
 
     @property
@@ -287,5 +287,5 @@ _EXPRESSIONS: dict[str, Callable[[Quantities], Expr | None]] = {
     "throughput": lambda q: batch_size * q.tokens / q.latency if q.latency != 0 else None,
     "cost_per_million_tokens": lambda q: q.price * rational(10**6) * q.latency / (batch_size * q.tokens),
     "crossover": lambda _: None,
-    "max_batch_size": lambda q: q.fit.largest if q.fit is not None else None,
+    "max_batch_size": lambda q: q.fit.largest,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 
 from sympy import Symbol
 
@@ -13,7 +14,7 @@ from costmodel.compile import Compiled, Run
 from costmodel.crossover import Crossover, crossover
 from costmodel.device import Device, shipped_device
 from costmodel.dtypes import WEIGHT_ROLES, DType, dtype
-from costmodel.figures import Figure, comparable, quotient
+from costmodel.figures import Figure, comparable, figure, quotient
 from costmodel.quantities import Quantities
 from costmodel.solve.budget import OutOfTime, look_at_time
 from costmodel.solve.crossover import Solved
@@ -102,12 +103,9 @@ def _changes(compiled: Compiled, run: Run, answer: Crossover) -> Iterator[tuple[
         for name in library.shipped("devices"):
             if name != quantities.device.name and ("sparse" not in name or quantities.device.sparse):
                 yield f"--device {name}", _with_device(quantities, point, name)
-    if answer.status in ("does_not_fit", "beyond_memory") and answer.fit is not None:
-        try:
-            needed = answer.fit.bytes_at(1, point) / (answer.fit.capacity.p / Fraction(int(answer.fit.capacity.q)))
-        except (TypeError, AttributeError):
-            return
-        count = max(2, -(-needed.numerator // needed.denominator)) * quantities.device.count
+    if answer.status in ("does_not_fit", "beyond_memory"):
+        needed = answer.fit.bytes_at(1, point) / comparable(figure(answer.fit.capacity, {}))
+        count = max(2, ceil(needed)) * quantities.device.count
         yield f"--count {count}", _with_count(quantities, point, count)
 
 

@@ -10,20 +10,25 @@ from math import log2
 from typing import Any
 
 from rich.text import Text
-from sympy import Expr, cancel
+from sympy import Expr, LambertW, cancel
 
 from costmodel.algebra import text
 from costmodel.crossover import Point
 from costmodel.figures import Figure, Open, as_figure, as_float, as_json
 from costmodel.fitting import Change, changes_to_fit
+from costmodel.names import prose
 from costmodel.render.answers import formula, header, shown_expr, valued, workload_dims
 from costmodel.render.numbers import decimal, milliseconds, plain, rate, scaled, significant, with_prefix
 from costmodel.render.page import STATUS_STYLES, Page
 from costmodel.render.prose import Prose
 from costmodel.render.words import conventions, device_name, workload
-from costmodel.solve.memory import linear
+from costmodel.solve.budget import Unsolvable
+from costmodel.solve.exppoly import Root
+from costmodel.solve.memory import StepwiseFit, linear
 from costmodel.suggest import Suggestion
-from costmodel.symbols import batch_size, seq_len
+from costmodel.symbols import seq_len
+
+_LONGEST = 400
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,17 +55,28 @@ class CrossoverAnswer(Prose):
             "brackets": [[as_json(root.low), as_json(root.high)] for root in roots],
             "feasible_when": formula(answer.feasible_when, names),
             "critical_seq_len": valued(critical.value, critical.expr, names),
+            "critical_seq_lens": [as_json(edge.value) for edge in answer.feasible.edges] if answer.feasible else [],
             "independent_of": list(answer.independent_of),
         }
         if answer.status is None:
             crossing["cases"] = [
-                {"condition": shown_expr(case.condition), **formula(case.form.closed, names)} for case in answer.cases
+                {
+                    "condition": shown_expr(case.condition),
+                    **formula(case.form.closed, names),
+                    "feasible_when": formula(case.feasible.condition, names),
+                }
+                for case in answer.cases
             ]
+        lower = answer.form.lower if answer.form is not None else None
+        if lower is not None and len(roots) > 1:
+            crossing["lower_batch_size"] = valued(roots[0].value, lower, names)
         found["crossover"] = crossing
         fit = answer.max_batch_size
         found["memory_fit"] = {
             "max_batch_size": valued(fit.value, fit.expr, names),
             "margin_bytes": as_json(answer.margin),
+            "margins": [{"batch_size": batch, "bytes": as_json(answer.margin_at(batch))} for batch in self._margins],
+            "binds": answer.binds,
             "changes": [{"option": c.option, "what": c.what, "bound": as_json(c.bound)} for c in self._to_fit],
         }
         found["optimal_batch_size"] = {"value": answer.optimal_batch_size, "limited_by": answer.limited_by}
@@ -87,13 +103,9 @@ class CrossoverAnswer(Prose):
     def points(self) -> list[tuple[Point, str]]:
         """Batch sizes worth seeing, each with what is to be said of it."""
         answer = self.answer
-        if answer.solved is None:
+        if answer.status is None or answer.solved is None:
             return []
-        best = answer.optimal_batch_size
-        try:
-            largest = answer.max_batch_size_value
-        except Open:
-            largest = None
+        best, largest = answer.optimal_batch_size, answer.max_batch_size_value
         said: dict[int, str] = {1: ""}
         half = answer.half_batch_size.value
         status = answer.status
@@ -118,7 +130,7 @@ class CrossoverAnswer(Prose):
             }
             said[best] = words.get(status or "", "")
         crossing = answer.solved.crossing
-        if status in ("beyond_memory", "does_not_fit") and crossing is not None and answer.fit is not None:
+        if status in ("beyond_memory", "does_not_fit") and crossing is not None and crossing.upward:
             first = max(1, crossing.ceiling)
             needs = scaled(answer.fit.bytes_at(first, answer.point), "B")
             said[first] = f"the smallest compute-bound batch; needs {needs}"
@@ -152,9 +164,11 @@ class CrossoverAnswer(Prose):
     def _numbers(self, page: Page) -> None:
         context = self.answer.point.get(seq_len)
         page.heading("Numbers", f"at {plain(context)} tokens" if context is not None else "")
-        for name, closed, value in self._number_rows():
+        rows = list(self._number_rows())
+        names = max(len(name) for name, _, _ in rows)
+        for name, closed, value in rows:
             if page.wide:
-                page.spread(f"{name.ljust(11)}  {closed}", value, hang=13)
+                page.spread(f"{name.ljust(names)}  {closed}", value, hang=names + 2)
             else:
                 page.spread(name, value)
                 page.spread(closed, "", indent=6)
@@ -170,7 +184,10 @@ class CrossoverAnswer(Prose):
             value = answer.critical_seq_len.value
             shown = f"{decimal(value, 2)} tokens" if value is not None else ""
             words = text(feasible.condition, self.order)
-            yield "exists when", {"always": "at every context", "never": "at no context"}.get(words, words), shown
+            always, never = (
+                ("at every context", "at no context") if seq_len in self._context_symbols else ("always", "never")
+            )
+            yield self._exists, {"always": always, "never": never}.get(words, words), shown
         if self._experts is not None:
             best = answer.optimal_batch_size
             at = self._experts_at(best) if best is not None and answer.solved is not None else None
@@ -178,63 +195,88 @@ class CrossoverAnswer(Prose):
             yield "experts read", f"{text(self._experts[1], self.order)}, a layer", shown
         yield from self._fit_rows()
 
+    @property
+    def _exists(self) -> str:
+        """What h > 0 means: that a crossover exists, or, beside work that does not grow, that the pass stays there."""
+        return "stays when" if self._fixed_work else "exists when"
+
     def _crossover_row(self) -> tuple[str, str]:
         answer = self.answer
         value = answer.batch_size.value
         shown = decimal(value, 4) if value is not None else ""
-        expr = answer.batch_size.expr
+        expr, solved = answer.batch_size.expr, answer.solved
         closed = text(expr, self.order) if expr is not None else ""
-        if expr is not None and len(closed) <= 90:
+        if expr is not None and (not expr.has(LambertW) or solved is None) and len(closed) <= _LONGEST:
             return closed, shown
-        if answer.solved is None:
-            return ("not solved" if answer.unsolvable is not None else "open; --json has its closed form"), shown
-        roots = answer.solved.roots
+        if solved is None:
+            return ("not solved" if answer.unsolvable is not None else "longer than a page; --json has it"), shown
+        roots = solved.roots
         if not roots:
             return "no positive root", shown
-        proof = "one positive root, proved unique" if len(roots) == 1 else f"{len(roots)} positive roots, all proved"
-        ceiling = answer.solved.ceiling if answer.solved is not None else 0
-        form = "by Lambert's W" if expr is not None else "no closed form (batch_size stands in several exponents)"
-        return f"{form}; {proof} in [{max(ceiling - 1, 0):,}, {ceiling:,}]", shown
+        how = "by Lambert's W" if expr is not None else "no closed form (batch_size stands in several exponents)"
+        if len(roots) == 1:
+            return f"{how}; one positive root, proved unique in {_between(roots[0])}", shown
+        between: dict[tuple[bool | None, ...], str] = {
+            (False, True): "; memory-bound between them",
+            (True, False): "; compute-bound between them",
+        }
+        how += f"; {len(roots)} positive roots, proved to be all{between.get(tuple(r.upward for r in roots), '')}"
+        return how, prose([decimal(root.value, 4) for root in roots])
 
     def _fit_rows(self) -> Iterator[tuple[str, str, str]]:
         answer, fit = self.answer, self.answer.fit
-        if fit is None:
-            return
-        if fit.largest is None:
-            yield "fits", "any batch: nothing grows with it", ""
-            return
         capacity, names = as_figure(fit.capacity), self.order
         try:
             exact = fit.exact_at(answer.point)
-        except Open:
+        except (Open, Unsolvable):
             exact = None
         largest = max(0, int(exact // 1)) if exact is not None else None
         shown = f"{largest:,} ({decimal(exact, 2)})" if exact is not None and largest is not None else ""
-        parts = linear(self.table.cache_memory, batch_size)
         room = (
             f"({with_prefix(capacity, 'B')} − {scaled(as_figure(fit.weights), 'B')})" if fit.weights.is_number else ""
         )
-        if room and parts is not None and len(fit.peaks) == 1:
-            per = parts[1] + fit.peaks[0][1]
-            piece = text(per, names)
+        if isinstance(fit, StepwiseFit):
+            yield "fits", "memory grows by steps; found by trying" if answer.unsolvable is None else "not solved", shown
+        elif fit.ratio is None:
+            yield "fits", "any batch: nothing grows with it" if largest is None else "no batch", ""
+        elif room and len(fit.peaks) == 1:
+            piece = text(fit.sequence + fit.peaks[0][1], names)
             single = re.match(r"[\d,]+( ·|$)", piece) and " + " not in piece
             piece = re.sub(r"^([\d,]+)", r"\1 B", piece) if single else f"({piece}) B"
             piece = f"({piece})" if "·" in piece and single else piece
             yield "fits", f"batch_size ≤ {room} / {piece}", shown
         else:
-            yield "fits", f"batch_size ≤ {text(fit.ratio, names)}" if fit.ratio is not None else "", shown
-        if answer.margin is not None and answer.optimal_batch_size is not None:
-            yield "left over", f"at batch {answer.optimal_batch_size:,}", scaled(answer.margin, "B")
+            yield "fits", f"batch_size ≤ {text(fit.ratio, names)}", shown
+        yield from self._margin_rows()
         reach = self._crossing_fits()
         if reach is not None:
             closed = text(reach[0], names)
-            bound = f"seq_len ≤ {closed}" if len(closed) <= 24 else "at contexts up to"
-            yield "the crossover itself fits", bound, f"{decimal(reach[1], 2)} tokens"
+            bound = f"seq_len ≤ {closed}" if len(closed) <= 24 else "the crossover itself, at contexts up to"
+            yield "crossing fits", bound, f"{decimal(reach[1], 2)} tokens"
+
+    @property
+    def _margins(self) -> list[int]:
+        """The batches whose margin is worth knowing: the one to run, the last that fits, the first that does not."""
+        largest = self.answer.max_batch_size.value
+        edge = [int(largest), int(largest) + 1] if largest is not None else []
+        return sorted({b for b in (self.answer.optimal_batch_size, *edge) if b})
+
+    def _margin_rows(self) -> Iterator[tuple[str, str, str]]:
+        """What is left over at the batch to run, and what is missing for one more, or for one at all."""
+        answer, best = self.answer, self.answer.optimal_batch_size
+        left = answer.margin_at(best) if best is not None else None
+        if best is not None and left is not None:
+            yield "left over", f"at batch {best:,}", scaled(left, "B")
+        if answer.status not in ("crosses", "always") and answer.binds is not None:
+            first = int(answer.max_batch_size.value or 0) + 1
+            lacking = answer.margin_at(first)
+            if lacking is not None:
+                yield "missing", f"for batch {first:,}, by {_BINDING[answer.binds]}", scaled(-lacking, "B")
 
     def _crossing_fits(self) -> tuple[Expr, Figure] | None:
         """The longest context at which the batch at the crossover still fits."""
         answer = self.answer
-        if answer.status not in ("crosses", "beyond_memory") or answer.fit is None or answer.fit.ratio is None:
+        if answer.status not in ("crosses", "beyond_memory") or answer.fit.ratio is None:
             return None
         closed = answer.batch_size.expr
         if closed is None or len(answer.cases) != 1 or answer.form is None or answer.form.groups:
@@ -243,7 +285,7 @@ class CrossoverAnswer(Prose):
         parts = linear(difference, seq_len)
         if parts is None or parts[1].free_symbols or parts[0].free_symbols or parts[1] == 0:
             return None
-        edge = cancel(-parts[0] / parts[1])
+        edge = -parts[0] / parts[1]
         return (edge, as_figure(edge)) if edge > 0 else None
 
     def _by_batch(self, expr: Expr, unit: str) -> str:
@@ -305,12 +347,14 @@ class CrossoverAnswer(Prose):
             return
         if len(answer.cases) == 1 and answer.form is not None:
             return
-        page.heading("By context")
-        rows = []
+        by_context = all(case.condition.free_symbols <= {seq_len} for case in answer.cases)
+        page.heading("By context" if by_context else "By case")
+        rows: list[tuple[str, str]] = []
         for case in answer.cases:
-            condition = text(case.condition, self.order) if case.condition is not True else "always"
-            closed = text(case.form.closed, self.order) if case.form.closed is not None else "no closed form"
-            rows.append((condition, f"b* = {closed}"))
+            closed, when = case.form.closed, text(case.feasible.condition, self.order)
+            said = f"b* = {text(closed, self.order)}" if closed is not None else "no closed form"
+            tail = {"always": "", "never": ", never positive"}.get(when, "" if by_context else f", for {when}")
+            rows.append((text(case.condition, self.order), said + ("" if self._fixed_work else tail)))
         page.table(rows, "ll", expand=1)
 
     @cached_property
@@ -328,14 +372,14 @@ class CrossoverAnswer(Prose):
         if not self.suggestions:
             return
         page.space()
-        width = max(38, *(len(s.option) + 2 for s in self.suggestions))
-        header = ["Try".ljust(width - 2), "batch", f"{self._unit}/s", "", ""]
+        width = max(36, *(len(s.option) for s in self.suggestions))
+        header = ["Try".ljust(width + 2), "batch", f"{self._unit}/s", "", ""]
         rows = [
-            [s.option, f"{s.batch_size:,}", rate(s.throughput), _gain(s.gain), self._outcome(s)]
+            [f"  {s.option}", f"{s.batch_size:,}", rate(s.throughput), _gain(s.gain), self._outcome(s)]
             for s in self.suggestions
         ]
         if page.wide:
-            page.table(rows, "lrrrl", header=header, expand=4)
+            page.table(rows, "lrrrl", header=header, indent=0, expand=4)
             return
         page.text("Try", style="bold")
         for s in self.suggestions:
@@ -352,14 +396,28 @@ class CrossoverAnswer(Prose):
                 else ""
             )
             return f"crosses at {crossing}{same}"
-        words = {
-            "never": "never compute-bound",
-            "beyond_memory": "still beyond the memory",
+        again = status == before
+        return {
+            "never": "still never" if again else "never compute-bound",
+            "beyond_memory": "still beyond the memory" if again else "beyond the memory",
             "always": "compute-bound from 1 on",
-            "leaves": "leaves",
+            "leaves": "still leaves" if again else "leaves",
             "does_not_fit": "does not fit",
         }[status]
-        return f"still {words.removeprefix('still ').split()[0]}" if status == before and status == "never" else words
+
+
+_BINDING = {
+    "weights": "the weights alone",
+    "cache": "the cache",
+    "state": "the states",
+    "kept": "the values kept",
+    "activations": "the activations",
+}
+
+
+def _between(root: Root) -> str:
+    """The whole numbers on either side of a root."""
+    return f"[{root.ceiling - 1:,}, {root.ceiling:,}]"
 
 
 def _gain(gain: Figure | None) -> str:

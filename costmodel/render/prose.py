@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from sympy import Expr
@@ -15,13 +16,14 @@ from costmodel.compile import Compiled
 from costmodel.costs import CostTable
 from costmodel.crossover import Crossover
 from costmodel.figures import Figure, Open, as_figure, figure
+from costmodel.names import prose
 from costmodel.ops.route import Route
 from costmodel.render.latex import Symbols
 from costmodel.render.numbers import decimal, milliseconds, plain, rate, scaled, with_prefix
 from costmodel.render.words import order, symbols
 from costmodel.solve.memory import linear
 from costmodel.suggest import Suggestion
-from costmodel.symbols import batch_size, seq_len
+from costmodel.symbols import batch_size, seq_len, sign
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +49,7 @@ class Prose:
 
     @property
     def _device_bytes(self) -> str:
-        fit = self.answer.fit
-        return with_prefix(as_figure(fit.capacity), "B") if fit is not None else ""
+        return with_prefix(as_figure(self.answer.fit.capacity), "B")
 
     @cached_property
     def _experts(self) -> tuple[Expr, Expr] | None:
@@ -113,7 +114,7 @@ class Prose:
         run = self._run(best) if best is not None else ""
         match status:
             case None if answer.unsolvable is not None:
-                return "NOT SOLVED", f"because {answer.unsolvable}. What is known without the crossover stands below."
+                return "NOT SOLVED", f"because {answer.unsolvable}. What is known all the same stands below."
             case None:
                 return "DEPENDS", f"on {self._free_words}: see the conditions below. {self._missing}"
             case "never":
@@ -130,14 +131,31 @@ class Prose:
                 return "ALWAYS", f"compute-bound, from batch 1 on. Run batch 1: {run}."
             case "leaves":
                 tail = f" Run batch {best:,}, the largest that fits: {run}." if best is not None else ""
-                return "LEAVES", f"compute-bound only up to batch {value}, memory-bound beyond.{tail}"
+                return "LEAVES", f"compute-bound only {self._bound_words}, memory-bound beyond.{tail}"
             case _:
-                missing = -answer.fit.margin_at(1, answer.point) if answer.fit is not None else Fraction(0)
-                tail = f" It would cross at batch {value}." if crossing is not None else ""
+                missing = -answer.fit.margin_at(1, answer.point)
+                tail = f" It would cross at batch {value}." if crossing is not None and crossing.upward else ""
                 return (
                     "DOES NOT FIT",
                     f"{scaled(missing, 'B')} are missing for one sequence in {self._device_bytes}.{tail}",
                 )
+
+    @property
+    def _bound_words(self) -> str:
+        """From which batch up to which a pass is compute-bound that is so at no larger one."""
+        solved = self.answer.solved
+        assert solved is not None
+        low, high = solved.compute_bound[-1]
+        return (
+            f"up to batch {decimal(high or low, 1)}"
+            if low == 1
+            else f"from {decimal(low, 1)} to {decimal(high or low, 1)}"
+        )
+
+    @property
+    def _fixed_work(self) -> bool:
+        """Whether work that does not grow with the batch takes longer than the reading that does not."""
+        return any(sign(case.form.n) == -1 for case in self.answer.cases)
 
     def _run(self, batch: int) -> str:
         point = self.answer.at_batch(batch)
@@ -152,8 +170,7 @@ class Prose:
     def _free(self) -> set[Any]:
         answer = self.answer
         used = answer.quantities.compute_time.free_symbols | answer.quantities.memory_time.free_symbols
-        if answer.fit is not None and answer.fit.largest is not None:
-            used |= answer.fit.largest.free_symbols
+        used |= answer.fit.memory.free_symbols
         return {s for s in used if s != batch_size and s not in answer.point}
 
     @property
@@ -168,7 +185,7 @@ class Prose:
     def _sentences(self) -> Iterator[str]:
         answer = self.answer
         if answer.unsolvable is not None:
-            yield f"No crossover is given, because none could be proved: {answer.unsolvable}."
+            yield f"No batch to run is given, because it could not be proved: {answer.unsolvable}."
             return
         status, solved = answer.status, answer.solved
         if status is None or solved is None:
@@ -196,6 +213,7 @@ class Prose:
                 "Some FLOPs of this pass do not grow with the batch, and cover the reading of a small one; each further"
                 " sequence takes longer to read than to compute, so from the crossover on reading is the limit."
             )
+            yield from self._critical_sentence()
             return
         yield from self._balance_sentences(status)
 
@@ -252,7 +270,20 @@ class Prose:
                 f"So each sequence makes up some of the {milliseconds(shared)} that reading the weights takes, and from"
                 f" {answer.optimal_batch_size:,} on computing takes longer."
             )
+        yield from self._before_sentence()
         yield from self._beyond_sentence()
+
+    def _before_sentence(self) -> Iterator[str]:
+        """What lies below the last root, where there are others: computing takes longer there too, for a while."""
+        solved = self.answer.solved
+        assert solved is not None
+        for (low, high), (above, _) in pairwise(solved.compute_bound):
+            assert high is not None
+            start = f"up to batch {decimal(high, 1)}" if low == 1 else f"from {decimal(low, 1)} to {decimal(high, 1)}"
+            yield (
+                f"It does so {start} too, where work that does not grow with the batch outweighs what is read; between"
+                f" {decimal(high, 1)} and {decimal(above, 1)} reading takes longer."
+            )
 
     def _beyond_sentence(self) -> Iterator[str]:
         answer, timing = self.answer, self.answer.quantities.timing
@@ -279,7 +310,9 @@ class Prose:
             return
         value = self.answer.critical_seq_len.value
         if value is not None:
-            yield f"A crossover exists only for {text(feasible.condition, self.order)}: {decimal(value, 1)} tokens."
+            found = "The pass stays compute-bound" if self._fixed_work else "A crossover exists"
+            edges = prose([decimal(edge.value, 1) for edge in feasible.edges if edge.value is not None])
+            yield f"{found} only for {text(feasible.condition, self.order)}: {edges} tokens."
         elif feasible.condition == False and seq_len in self._context_symbols:  # noqa: E712
             yield "No context is short enough to change that."
 
@@ -292,7 +325,7 @@ class Prose:
     def _crowded_sentences(self) -> Iterator[str]:
         """Why memory ends the growth before the pass crosses."""
         answer = self.answer
-        assert answer.fit is not None and answer.optimal_batch_size is not None
+        assert answer.optimal_batch_size is not None
         batch = answer.optimal_batch_size
         here = answer.at_batch(batch)
         weights = figure(answer.fit.weights, answer.point)
@@ -318,7 +351,6 @@ class Prose:
 
     def _misfit_sentences(self) -> Iterator[str]:
         answer = self.answer
-        assert answer.fit is not None
         weights = Fraction(figure(answer.fit.weights, answer.point))
         capacity = as_figure(answer.fit.capacity)
         needed = answer.fit.bytes_at(1, answer.point)
