@@ -122,7 +122,7 @@ class _Maker:
         if isinstance(expr, BooleanTrue | BooleanFalse | bool):
             return Truth(bool(expr))
         if isinstance(expr, And | Or):
-            parts = sorted(expr.args, key=lambda part: part.sort_key())
+            parts = sorted(expr.args, key=lambda part: (_side(part, isinstance(expr, And)), part.sort_key()))
             return Several("and" if isinstance(expr, And) else "or", tuple(self.make(part) for part in parts))
         if isinstance(expr, SympySum):
             ((index, low, high),) = expr.limits
@@ -140,6 +140,8 @@ class _Maker:
                 return Frac(Num(Fraction(1)), self.make(1 / expr))
             if expr.exp == S.Half:
                 return Func("sqrt", (self.make(expr.base),))
+            if isinstance(expr.base, Integer) and expr.base > 1 and expr.exp.could_extract_minus_sign():
+                return Power(Num(Fraction(1, int(expr.base))), self.make(-expr.exp))
             return Power(self.make(expr.base), self.make(expr.exp))
         name = {
             "Min": "min",
@@ -238,6 +240,12 @@ def _over_and_under(product: Expr) -> tuple[Expr, Expr]:
         else:
             over.append(factor)
     return Mul(*over), Mul(*under)
+
+
+def _side(part: Expr, both: bool) -> int:
+    """What bounds from below stands first where all must hold, and last where one is enough."""
+    above = isinstance(part, Relational) and part.rel_op in (">", ">=")
+    return int(above != both)
 
 
 def _negative(term: Expr) -> bool:

@@ -107,6 +107,8 @@ class Crossover:
     @property
     def status(self) -> str | None:
         """One of the six; None where it depends on a symbol that is free."""
+        if self._largest == 0:
+            return "does_not_fit"
         if self.solved is None or isinstance(self._largest, Exception):
             return None
         return self.solved.status(self._largest)
@@ -214,10 +216,10 @@ class Crossover:
     @cached_property
     def _optimum(self) -> tuple[int | None, str | None]:
         status, solved = self.status, self.solved
-        if status is None or solved is None:
-            return None, None
         if status == "does_not_fit":
             return None, "memory"
+        if status is None or solved is None:
+            return None, None
         if status == "always":
             return 1, "nothing"
         if status == "crosses":

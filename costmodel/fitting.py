@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from math import floor
 
 from sympy import Expr, Symbol
 
@@ -15,7 +16,7 @@ from costmodel.quantities import Quantities
 from costmodel.solve.budget import Unsolvable
 from costmodel.solve.inequality import solution
 from costmodel.solve.memory import linear
-from costmodel.symbols import batch_size, put_in, rational, role_bytes, seq_len, total
+from costmodel.symbols import batch_size, is_number, new_tokens, put_in, rational, role_bytes, seq_len, total
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,12 @@ def _changes(
         room = capacity - (needed - values * types[role].bytes)
         bits = 8 * room / values
         fitting = [name for name in DTYPE_NAMES if (known := dtype(name)) is not None and 8 * known.bytes <= bits]
+        what = f"{role} of at most {floor(bits * 1000) / 1000:g} bits a value"
         if fitting:
             name = max(fitting, key=lambda n: (_bits(n), n == "fp8"))
-            yield Change(f"--set dtype.{role}={name}", f"{role} of at most {float(bits):.4g} bits a value", bits)
+            yield Change(f"--set dtype.{role}={name}", what, bits)
+        elif bits >= 1:
+            yield Change(f"--set 'dtype.{role}={floor(bits * 100) / 100:g} bits'", what, bits)
     context = _context(table, here, capacity)
     if context is not None:
         yield Change(f"--seq-len {context}", f"contexts up to {context:,} tokens", Fraction(context))
@@ -106,4 +110,5 @@ def _context(table: CostTable, here: Mapping[Symbol, Fraction], capacity: Fracti
     if found.empty or found.intervals[0].high is None:
         return None
     context = int(found.intervals[0].high.value)
-    return context if context >= 1 else None
+    fewest = table.put_in(new_tokens)
+    return context if context >= (fewest if is_number(fewest) else 1) else None

@@ -181,8 +181,9 @@ class CrossoverAnswer(Prose):
             yield "crossover", *self._crossover_row()
         feasible = answer.feasible
         if feasible is not None:
-            value = answer.critical_seq_len.value
-            shown = f"{decimal(value, 2)} tokens" if value is not None else ""
+            values = [edge.value for edge in feasible.edges]
+            known = [decimal(value, 2) for value in values if value is not None]
+            shown = f"{prose(known)} tokens" if known and len(known) == len(values) else ""
             words = text(feasible.condition, self.order)
             always, never = (
                 ("at every context", "at no context") if seq_len in self._context_symbols else ("always", "never")

@@ -21,6 +21,8 @@ from costmodel.ops.route import Route
 from costmodel.render.latex import Symbols
 from costmodel.render.numbers import decimal, milliseconds, plain, rate, scaled, with_prefix
 from costmodel.render.words import order, symbols
+from costmodel.solve.crossover import at
+from costmodel.solve.forms import parts
 from costmodel.solve.memory import linear
 from costmodel.suggest import Suggestion
 from costmodel.symbols import batch_size, seq_len, sign
@@ -184,18 +186,18 @@ class Prose:
 
     def _sentences(self) -> Iterator[str]:
         answer = self.answer
-        if answer.unsolvable is not None:
+        if answer.status is None and answer.unsolvable is not None:
             yield f"No batch to run is given, because it could not be proved: {answer.unsolvable}."
             return
         status, solved = answer.status, answer.solved
+        if status == "does_not_fit":
+            yield from self._misfit_sentences()
+            return
         if status is None or solved is None:
             yield from self._open_sentences()
             return
         if solved.balance.is_zero:
             yield "Computing and reading take the same time at every batch size: the pass is balanced."
-            return
-        if status == "does_not_fit":
-            yield from self._misfit_sentences()
             return
         if status == "always":
             first = answer.at_batch(1)
@@ -311,8 +313,9 @@ class Prose:
         value = self.answer.critical_seq_len.value
         if value is not None:
             found = "The pass stays compute-bound" if self._fixed_work else "A crossover exists"
-            edges = prose([decimal(edge.value, 1) for edge in feasible.edges if edge.value is not None])
-            yield f"{found} only for {text(feasible.condition, self.order)}: {edges} tokens."
+            broken = [edge.value for edge in feasible.edges if edge.value is not None and not edge.expr.is_Integer]
+            tail = f": {prose([decimal(edge, 1) for edge in broken])} tokens" if broken else ""
+            yield f"{found} only for {text(feasible.condition, self.order)}{tail}."
         elif feasible.condition == False and seq_len in self._context_symbols:  # noqa: E712
             yield "No context is short enough to change that."
 
@@ -384,12 +387,9 @@ class Prose:
             )
 
     def _bytes_slope(self) -> Figure | None:
-        slope = self._slope(self.table.bytes)
-        if slope is not None:
-            return slope
-        limit = self.answer.intensity_limit
-        flops = self._slope(self.table.flops)
-        return flops / limit if flops is not None and limit else None
+        """What one more sequence adds to read once every expert is read."""
+        found = parts(self.table.bytes)
+        return None if found is None else at(found.slope, self.answer.point)
 
     def _shared_reading(self) -> Figure | None:
         return self._fixed(self.answer.quantities.memory_time)
