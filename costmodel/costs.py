@@ -84,6 +84,22 @@ class CostTable:
         """An expression with the dims' values, the phase and the dtypes put in."""
         return put_in(expr, self.values)
 
+    @cached_property
+    def by_row(self) -> Mapping[Row, tuple[Expr, Expr, Expr]]:
+        """Matmul FLOPs, vector FLOPs and bytes of each operation over all its turns, values put in."""
+
+        def over_turns(row: Row, cost: Expr) -> Expr:
+            return self.put_in(row.count * cost)
+
+        return {
+            row: (
+                over_turns(row, row.cost.matmul_flops),
+                over_turns(row, row.cost.vector_flops),
+                over_turns(row, row.cost.bytes),
+            )
+            for row in self.rows
+        }
+
     def summed(self, term: Callable[[Row], Expr]) -> Expr:
         """A term over all operations and turns, values put in."""
         return total(self.put_in(row.count * term(row)) for row in self.rows)

@@ -135,9 +135,8 @@ class Quantities:
 
     def row_times(self, row: Row) -> tuple[Expr, Expr]:
         """Compute and memory time of an operation, all its turns."""
-        put_in = self.table.put_in
-        compute = self._over_peaks(put_in(row.count * row.cost.matmul_flops), put_in(row.count * row.cost.vector_flops))
-        return compute, put_in(row.count * row.cost.bytes) / self._device.bandwidth
+        matmul, vector, moved = self.table.by_row[row]
+        return self._over_peaks(matmul, vector), moved / self._device.bandwidth
 
     @cached_property
     def times_by_row(self) -> tuple[tuple[Row, Expr, Expr], ...]:

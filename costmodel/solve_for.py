@@ -28,13 +28,15 @@ from costmodel.ops.route import Route
 from costmodel.parser import parse_condition, parse_expression
 from costmodel.resolve import resolve_condition
 from costmodel.solve.budget import OutOfTime, Unsolvable, look_at_time
-from costmodel.solve.inequality import slope_at_infinity, solution, stationary
+from costmodel.solve.inequality import ratio, slope_at_infinity, solution, stationary
 from costmodel.solve.sets import Edge, Interval, Values
 from costmodel.source import Diagnostic, Report, Source, SpecError
 from costmodel.symbols import WORKLOAD, batch_size, is_number, new_tokens, put_in, rational, seq_len, sign, symbol
 
 MOST_TRIED = 20_000
 _MOST_DIVIDED = 10**15
+_FEW = 8
+_NEAR = Fraction(1, 10**20)
 _FLIPPED = {"<=": ">=", "<": ">", ">=": "<=", ">": "<", "==": "=="}
 _DEVICE_UNITS = {
     "memory": ("B", Fraction(1)),
@@ -307,16 +309,24 @@ class _Solver:
             others |= objective[0].free_symbols - {self.x}
         if others:
             return self._symbolic(others)
-        values, left = self._values(self.inequalities)
+        values = self.domain
+        try:
+            values, left = self._values(self.inequalities)
+            return self._judged(values, left)
+        except OutOfTime as reason:
+            return self._answer("incomplete", values, left=str(reason))
+
+    def _judged(self, values: Values, left: str) -> Solution:
+        """What is to be said of the values at which all conditions hold."""
         if values.empty and not left and any(p.relation == "==" for p in self.inequalities):
             values = self._between()
         if values.empty and not left:
             return self._answer("unsatisfiable", values, conflict=self._conflict())
         status = "incomplete" if left else "solved"
-        if objective is None:
+        if self.objective is None:
             best = self._edge(values)
             return self._answer(status, values, best, self._binding(best, values, None), left=left)
-        return self._optimum(values, *objective, status=status, left=left)
+        return self._optimum(values, *self.objective, status=status, left=left)
 
     def _answer(
         self,
@@ -489,12 +499,12 @@ class _Solver:
             except Unsolvable:
                 rising = 0
             if rising > 0:
-                known = max(map(at, points), default=None)
+                known = max(map(at, self._foremost(points, expr, direction)), default=None)
                 far = Fraction(10) ** 40
                 tends = figure(expr, {self.x: far})
                 limit = tends if known is not None and abs(comparable(tends)) < abs(known) * 10**15 else None
                 return self._answer("unbounded", values, left=left, limit=limit)
-        x = max(points, key=lambda p: (at(p), -p))
+        x = max(self._foremost(points, expr, direction), key=lambda p: (at(p), -p))
         best = Best(x, self._closed_form(values, x), objective=figure(expr, {self.x: x}))
         side = None
         for delta in (1, -1):
@@ -502,6 +512,15 @@ class _Solver:
             if near > 0 and not values.holds(near) and at(near) > at(x):
                 side = delta
         return self._answer(status, values, best, self._binding(best, values, side) if side else (), left=left)
+
+    def _foremost(self, points: list[Fraction], expr: Expr, direction: int) -> list[Fraction]:
+        """Of many points those that may be the best: of a sum of hundreds of `max` a figure takes long, a piece not."""
+        if len(points) <= _FEW or self.candidates is not None:
+            return points
+        found = ratio(expr, self.x)
+        near = {x: found.value(x) * direction for x in points}
+        top = max(near.values())
+        return [x for x, value in near.items() if top - value <= abs(top) * _NEAR]
 
     def _closed_form(self, values: Values, x: Fraction) -> Expr | None:
         for interval in values.intervals:

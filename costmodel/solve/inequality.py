@@ -32,6 +32,10 @@ class Ratio:
     def sign(self, x: Fraction) -> int:
         return self.over.sign(x) * self.under.sign(x)
 
+    def value(self, x: Fraction) -> Fraction:
+        """The value at x, where the denominator is not zero."""
+        return self.over.value(x) / self.under.value(x)
+
     @property
     def sign_at_infinity(self) -> int:
         return self.over.sign_at_infinity() * self.under.sign_at_infinity()
