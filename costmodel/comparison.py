@@ -86,7 +86,7 @@ class Column:
     @cached_property
     def missing_memory(self) -> Fraction | None:
         """The bytes that are missing for the point to fit in the device's memory; None where it fits, or is open."""
-        if self.quantities.device is None or self.quantities.fit is None or batch_size not in self.point:
+        if self.quantities.device is None or batch_size not in self.point:
             return None
         try:
             margin = self.quantities.fit.margin_at(self.point[batch_size], self.point)

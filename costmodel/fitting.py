@@ -70,7 +70,7 @@ def _changes(
     context = _context(table, here, capacity)
     if context is not None:
         yield Change(f"--seq-len {context}", f"contexts up to {context:,} tokens", Fraction(context))
-    largest = quantities.fit.largest_at(here) if quantities.fit is not None else None
+    largest = quantities.fit.largest_at(here)
     if largest:
         yield Change(f"--batch-size {largest}", f"batches up to {largest:,}", Fraction(largest))
     each = capacity / device.count

@@ -25,7 +25,7 @@ def value_at(quantities: Quantities, name: str, point: Mapping[Symbol, Fraction]
             return crossover(quantities, others).batch_size.value
         case "max_batch_size":
             try:
-                largest = quantities.fit.largest_at(others) if quantities.fit is not None else None
+                largest = quantities.fit.largest_at(others)
             except Open:
                 return None
             return None if largest is None else Fraction(largest)

@@ -674,15 +674,12 @@ class _Largest(_Asked):
     @property
     def symbols(self) -> set[Symbol]:
         fit = self.study.quantities.fit
-        if fit is None:
-            return set()
         parts = [fit.capacity, fit.weights, fit.sequence, *(e for u, a in fit.peaks for e in (u, a))]
         found: set[Symbol] = set().union(*(part.free_symbols for part in parts))
         return found
 
     def at(self, values: Mapping[Symbol, Fraction]) -> Figure | None:
-        fit = self.study.quantities.fit
-        found = None if fit is None else fit.largest_at(values)
+        found = self.study.quantities.fit.largest_at(values)
         return None if found is None else Fraction(found)
 
     def elasticity(self, x: Symbol, side: int) -> Branch | None:
@@ -690,7 +687,6 @@ class _Largest(_Asked):
 
     def independent(self, x: Symbol) -> bool:
         fit = self.study.quantities.fit
-        assert fit is not None
         bounds = [(fit.capacity - fit.weights - u) / (fit.sequence + a) for u, a in fit.peaks]
         return all(independent(bound, x) for bound in bounds)
 
