@@ -257,12 +257,14 @@ class Comparison:
     def _break_even(self, name: str, unknown: str) -> BreakEven | None:
         """None where nothing was asked for and the columns do not differ, or do not depend on the dim."""
         x = symbol(unknown)
+        if name in _NOT_COMPARED:
+            return BreakEven(name, unknown, why="compared at the point only, in the table above")
         try:
             exprs = [column.along(name, x) for column in self.columns]
         except SpecError as error:
             return BreakEven(name, unknown, why=error.diagnostics[0].message)
         known = [expr for expr in exprs if expr is not None]
-        if len(known) < len(exprs) or name in _NOT_COMPARED:
+        if len(known) < len(exprs):
             return BreakEven(name, unknown, why="not every column has a closed form of it")
         if not any(x in expr.free_symbols for expr in known):
             return BreakEven(name, unknown, why=f"it does not depend on {unknown}") if self.along else None

@@ -85,6 +85,21 @@ def test_a_tie_at_a_whole_number_is_said() -> None:
     assert "both are the same at 16 tokens" in str(answer)
 
 
+def test_where_computing_takes_over_both_are_the_same() -> None:
+    """A prefill at batch 1 turns compute-bound before narrower weights are any faster: b · F(s) / P = weights / W."""
+    narrow = LLAMA.set(**{"dtype.weights": "fp8"})
+    options: dict[str, Any] = {"phase": "prefill", "device": "h100-nvl", "batch_size": 1}
+    answer = cm.compare(LLAMA, narrow, of="latency", break_even="seq_len", **options)
+    found = of(answer, "latency")
+    assert [s.best for s in found.stretches] == [(1,), (0, 1)]
+    times = LLAMA.cost("prefill", device="h100-nvl")
+    for context, memory_bound in ((227, True), (228, False)):
+        point = {batch_size: Fraction(1), seq_len: Fraction(context)}
+        assert (figure(times.memory_time, point) > figure(times.compute_time, point)) is memory_bound
+    assert "dtype.weights=fp8 is faster up to 227 tokens, the same beyond" in str(answer)
+    assert "compared at the point only" in str(cm.compare(LLAMA, narrow, of="max_batch_size", **options))
+
+
 def test_three_columns_each_have_their_stretch() -> None:
     """Weights and cache a token, in bytes: 13.5 GB and 512 kB, 16.1 GB and 128 kB, 18.5 GB and less behind a window."""
     answer = cm.compare("gpt-2", "mamba-2:2.7b", "llama-2:7b", of="memory", batch_size=4)

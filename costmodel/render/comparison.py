@@ -174,8 +174,8 @@ class ComparisonAnswer:
     def _verdict(self) -> str:
         """Where which column is best of the first quantity, or else how much more the others take."""
         for found in self.break_evens:
-            said = self._said(found)
-            if said:
+            everywhere_same = len(found.stretches) == 1 and len(found.stretches[0].best) == len(self.labels)
+            if not everywhere_same and (said := self._said(found)):
                 return f"{said}."
         name = next((n for n in ("latency", "bytes", "params") if self._both(n)), "params")
         ratios = [r for r in self.ratios if r.name == name and r.found.value is not None]
@@ -266,24 +266,24 @@ class ComparisonAnswer:
     def _where(self, page: Page) -> None:
         for unknown, (by, _, _) in _PLACES.items():
             found = [b for b in self.break_evens if b.unknown == unknown]
-            rows = [(b.name, said, self._crossings(b)) for b in found if (said := self._said(b))]
+            rows = [(b.name, said, *self._crossings(b)) for b in found if (said := self._said(b))]
             whys: dict[str, list[str]] = {}
             for b in found:
                 if not self._said(b):
                     whys.setdefault(b.why, []).append(b.name)
-            rows += [(", ".join(names), why, "") for why, names in whys.items()]
+            rows += [(", ".join(names), why) for why, names in whys.items()]
             if not rows:
                 continue
             page.heading(f"Who is better, {by}", self._others(unknown))
             if page.wide:
-                lines = [line for name, said, closed in rows for line in ((name, said), ("", closed)) if any(line)]
+                lines = [line for name, *said in rows for line in zip((name, *[""] * len(said)), said, strict=False)]
                 page.table(lines, "ll", expand=1)
                 continue
-            for name, said, closed in rows:
+            for name, said, *closed in rows:
                 page.text(name, indent=2)
                 page.text(said, indent=6)
-                if closed:
-                    page.spread(closed, "", indent=6, style="dim")
+                for formula in closed:
+                    page.spread(formula, "", indent=6, style="dim")
 
     def _others(self, unknown: str) -> str:
         """What is fixed while a dim changes."""
@@ -295,10 +295,10 @@ class ComparisonAnswer:
             said.append(f"{plain(point['seq_len'])} tokens")
         return f"at {', '.join(said)}" if said else ""
 
-    def _crossings(self, found: BreakEven) -> str:
-        if not found.stretches:
-            return ""
-        return ", ".join(filter(None, (self._closed(found, crossing) for crossing in found.crossings)))
+    def _crossings(self, found: BreakEven) -> list[str]:
+        """The break-evens with their closed forms, where the sentence does not have them already."""
+        said = [self._closed(found, crossing) for crossing in found.crossings] if found.stretches else []
+        return list(filter(None, said))
 
     def _closed(self, found: BreakEven, crossing: Crossing) -> str:
         expr, value = crossing.found.expr, crossing.found.value
@@ -350,6 +350,8 @@ class ComparisonAnswer:
             named = "either" if len(self.labels) == 2 else "any"
         if i == 0:
             return f"{named} {self._agreeing(word, stretch)} up to {high}{units}"
+        if len(stretch.best) == len(self.labels) and stretch.high is None:
+            return "the same beyond"
         if stretch.high is None or i == len(stretches) - 1:
             after_tie = stretches[i - 1].low == stretches[i - 1].high and len(stretches) > 2
             return f"{named} beyond" if after_tie or i == 1 else f"{named} from {low} on"

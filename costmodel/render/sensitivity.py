@@ -121,7 +121,7 @@ class SensitivityAnswer:
             batch = self.of not in ("crossover", _WHOLE)
             return workload(self.quantities.table, self.point, with_batch=batch)
         said = [f"{s.name.replace('_', ' ')} {plain(v)}" for s, v in self.point.items() if s != seq_len]
-        return ", ".join(["a request", *said])
+        return ", ".join(["a step of speculative decoding" if self.of == "expected_tokens" else "a request", *said])
 
     @cached_property
     def _shown(self) -> list[Row]:
