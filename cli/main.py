@@ -25,6 +25,7 @@ COMMANDS = {
     "graph": "The dataflow graph.",
     "list": "What is shipped: models, devices, operations, quantities.",
     "new": "Start a spec of one's own from a shipped one.",
+    "fmt": "Lay specs out canonically, comments kept.",
     "cache": "The answers kept on disk: how many, or remove them.",
 }
 

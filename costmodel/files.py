@@ -47,7 +47,7 @@ def read_regular(path: str | Path, most: int, follow: bool = True) -> bytes:
 
 
 def write_whole(path: Path, data: bytes, overwrite: bool) -> None:
-    """The whole file or nothing, never over one that is there unless told so.
+    """The whole file or nothing, never over one that is there unless told so; that one's permissions stay.
 
     Raises:
         FileExistsError: there is such a file.
@@ -59,9 +59,7 @@ def write_whole(path: Path, data: bytes, overwrite: bool) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
+        os.chmod(temporary, _permissions(path))
         if overwrite:
             os.replace(temporary, path)
         else:
@@ -70,3 +68,12 @@ def write_whole(path: Path, data: bytes, overwrite: bool) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def _permissions(path: Path) -> int:
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        umask = os.umask(0)
+        os.umask(umask)
+        return 0o666 & ~umask

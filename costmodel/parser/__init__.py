@@ -30,10 +30,11 @@ __all__ = ["MOST_NESTING", "Parsed", "parse_condition", "parse_expression", "par
 
 @dataclass(frozen=True)
 class Parsed:
-    """A file's syntax. `suspects` are names that stood in parts which could not be read."""
+    """A file's syntax, and its tokens. `suspects` are names that stood in parts which could not be read."""
 
     spec: syntax.Spec
     suspects: frozenset[str]
+    tokens: Sequence[Token]
 
 
 def parse_spec(source: Source, report: Report) -> Parsed:
@@ -45,7 +46,7 @@ def parse_spec(source: Source, report: Report) -> Parsed:
     node, suspects = _Attempt(source, report, "spec", found.faults).run(found.tokens)
     if node is None:
         node = syntax.Spec((), source.span(0, 0))
-    return Parsed(node, suspects)
+    return Parsed(node, suspects, found.tokens)
 
 
 def parse_expression(source: Source, start: int = 0) -> syntax.Expression:
