@@ -11,11 +11,10 @@ from typing import Any, TypeAlias
 import mpmath
 from sympy import Add, Expr, Integer, LambertW, Max, Min, Mod, Mul, Pow, Rational, Sum, Symbol, ceiling, floor, log
 
-from costmodel.symbols import REQUEST, WORKLOAD, fraction
+from costmodel.symbols import MOST_BITS, REQUEST, WORKLOAD, fraction
 
 Figure: TypeAlias = "Fraction | Any"
 """A Fraction, or an mpmath number of 60 digits."""
-_EXACT_BITS = 1 << 19
 _DIGITS = 60
 _MOST_STEPS = 10_000
 
@@ -109,14 +108,22 @@ def _series(expr: Sum, values: Mapping[Symbol, Fraction]) -> Figure:
 
 
 def comparable(value: Figure) -> Fraction:
-    """A figure as a fraction, so that it can be held against another exactly."""
+    """A figure as a fraction, so that it can be held against another exactly; 0 where it is below 2^(−2^19)."""
     return value if isinstance(value, Fraction) else Fraction(*_ratio(value))
 
 
 def _ratio(value: mpmath.mpf) -> tuple[int, int]:
     sign, mantissa, exponent, _ = value._mpf_
     mantissa = -int(mantissa) if sign else int(mantissa)
+    if exponent < -MOST_BITS:
+        return 0, 1
     return (mantissa << exponent, 1) if exponent >= 0 else (mantissa, 1 << -exponent)
+
+
+def rounded(value: Fraction) -> Figure:
+    """A figure that is not exact, as one of 60 digits."""
+    with mpmath.workdps(_DIGITS):
+        return _mpf(value)
 
 
 def _mpf(value: Figure) -> mpmath.mpf:
@@ -147,7 +154,7 @@ def power_of(base: Figure, exponent: Figure) -> Figure:
     """A power: exact where the exponent is whole and the result is not too long, else to 60 digits."""
     if isinstance(base, Fraction) and isinstance(exponent, Fraction) and exponent.denominator == 1:
         size = max(base.numerator.bit_length(), base.denominator.bit_length())
-        if size * abs(exponent.numerator) <= _EXACT_BITS or base in (0, 1):
+        if size * abs(exponent.numerator) <= MOST_BITS or base in (0, 1):
             return base**exponent.numerator
     return _mpf(base) ** _mpf(exponent)
 

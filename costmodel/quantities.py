@@ -33,6 +33,8 @@ from costmodel.symbols import (
     total,
 )
 
+_MOST_ADDED = 100
+
 
 @dataclass(frozen=True, eq=False)
 class Quantities:
@@ -47,11 +49,11 @@ class Quantities:
     memory_fraction: Fraction = Fraction(1)
     in_phase: Callable[[str], CostTable] | None = None
 
-    def expr(self, name: str, given: Mapping[Symbol, Expr] | None = None) -> Expr | None:
+    def expr(self, name: str, given: Mapping[Symbol, Expr] | None = None, cuts: bool = True) -> Expr | None:
         """A quantity in closed form; None where it has none (`crossover` is not one expression), or needs a device.
 
-        What is `given` is put in. A request's times have a closed form only where the batch size is: a step turns from
-        one bound to the other at a context that depends on it.
+        What is `given` is put in. A request's steps turn from one bound to the other at a context that may depend on
+        what is free; without `cuts` their sum then stays a `Sum`.
 
         Raises:
             SpecError: the device lacks a peak that is needed, or its price.
@@ -60,7 +62,7 @@ class Quantities:
             return None
         given = given or {}
         if QUANTITIES[name].request:
-            return Request(self, given).expr(name)
+            return Request(self, given, cuts).expr(name)
         expr = _EXPRESSIONS[name](self)
         return None if expr is None else put_in(expr, given)
 
@@ -213,6 +215,7 @@ class Request:
 
     quantities: Quantities
     given: Mapping[Symbol, Expr]
+    cuts: bool = True
 
     @cached_property
     def output_len(self) -> Expr:
@@ -226,7 +229,7 @@ class Request:
         """A cost summed over the decode steps."""
         start = self.given.get(prompt_len, prompt_len)
         known = {s: v for s, v in self.given.items() if s != seq_len}
-        return summed_over_contexts(put_in(expr, known), start, start + self.output_len - 1)
+        return summed_over_contexts(put_in(expr, known), start, start + self.output_len - 1, self.cuts)
 
     def whole(self, first: Expr, each: Expr) -> Expr:
         """A cost of the prefill and the steps together, as one polynomial where it is one."""
@@ -249,11 +252,30 @@ class Request:
         """One of the request's quantities."""
         return _REQUEST[name](self)
 
+    @property
+    def time_per_prompt_token(self) -> Expr:
+        return self.first(self.quantities.prefill.latency / prompt_len)
+
+    def price_of(self, time: Expr | None) -> Expr | None:
+        """USD for 10^6 tokens, where `batch_size` of them take this time together."""
+        if time is None:
+            return None
+        return self.quantities.price * rational(10**6) * time / self.given.get(batch_size, batch_size)
+
+    @property
+    def output_input_ratio(self) -> Expr | None:
+        """Of the two prices, in which price and batch size cancel."""
+        return None if self.time_per_token is None else self.time_per_token / self.time_per_prompt_token
+
 
 def _expected_tokens(request: Request) -> Expr:
     """Σ αⁱ over i = 0 … γ (Leviathan et al. 2023, equation 1): γ drafts, each accepted with probability α."""
     rate, count = (request.given.get(s, s) for s in (acceptance_rate, drafts))
-    return count + 1 if rate == 1 else (1 - rate ** (count + 1)) / (1 - rate)
+    if rate == 1:
+        return count + 1
+    if count.is_Integer and count <= _MOST_ADDED:
+        return total(rate**i for i in range(int(count) + 1))
+    return (1 - rate ** (count + 1)) / (1 - rate)
 
 
 _REQUEST: dict[str, Callable[[Request], Expr | None]] = {
@@ -263,6 +285,9 @@ _REQUEST: dict[str, Callable[[Request], Expr | None]] = {
     "request_bytes": lambda r: r.whole(r.quantities.prefill.table.bytes, r.quantities.decode.table.bytes),
     "request_time": lambda r: r.time,
     "request_cost": lambda r: r.quantities.price * r.time,
+    "cost_per_million_input_tokens": lambda r: r.price_of(r.time_per_prompt_token),
+    "cost_per_million_output_tokens": lambda r: r.price_of(r.time_per_token),
+    "output_input_ratio": lambda r: r.output_input_ratio,
     "expected_tokens": _expected_tokens,
 }
 

@@ -47,10 +47,22 @@ QUANTITIES: dict[str, Quantity] = {
     "request_bytes": Quantity(BYTES, "M_r", "bytes moved by batch_size requests run together", False, _LENGTHS),
     "request_time": Quantity(SECONDS, "T_r", "prefill and all decode steps: a floor", True, _LENGTHS),
     "request_cost": Quantity(USD, "K_r", "price · request_time, of all batch_size requests", True, _LENGTHS),
+    "cost_per_million_input_tokens": Quantity(
+        USD, "K_i", "price · ttft / (batch_size · prompt_len), for 10^6 tokens", True, ("prompt_len",)
+    ),
+    "cost_per_million_output_tokens": Quantity(
+        USD, "K_o", "price · tpot / batch_size, for 10^6 tokens", True, _LENGTHS
+    ),
+    "output_input_ratio": Quantity(
+        PLAIN, "r", "what an output token costs over what an input token does: tpot · prompt_len / ttft", True, _LENGTHS
+    ),
     "expected_tokens": Quantity(
         PLAIN, "n", "tokens that a step of speculative decoding gives", False, ("acceptance_rate", "drafts")
     ),
 }
+
+# of a request that gives more than one token
+PER_STEP = ("tpot", "cost_per_million_output_tokens", "output_input_ratio")
 
 CONDITION_ARGUMENTS = (
     *("phase", "graph", "fidelity", "timing", "masked", "fusion", "device", "memory_fraction", "count"),

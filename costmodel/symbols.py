@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import cache
 from math import comb, gcd, lcm
 
-from sympy import QQ, Add, Dummy, Expr, Float, Integer, Mul, Pow, Rational, S, Symbol, cancel, expand, log
+from sympy import QQ, Add, Dummy, Expr, Float, Integer, Max, Min, Mul, Pow, Rational, S, Symbol, cancel, expand, log
 from sympy.core.numbers import Number as SympyNumber
 from sympy.polys.rings import PolyRing
 
@@ -19,6 +19,8 @@ DTYPE_ROLES = ("weights", "matrices", "experts", "cache", "activations")
 MOST_TERMS = 20_000
 _MOST_MOVED = 200
 _MOST_CANCELLED = 8
+MOST_COMPARED = 100
+MOST_BITS = 1 << 19
 
 
 @cache
@@ -73,8 +75,70 @@ def total(terms: Iterable[Expr]) -> Expr:
 
 
 def put_in(expr: Expr, values: Mapping[Symbol, Expr]) -> Expr:
-    """Replace symbols by values, exactly."""
-    return expr.xreplace(values) if values else expr
+    """Replace symbols by values, exactly, save what `vanishes`.
+
+    A `Max` or `Min` is made anew without SymPy's comparisons, which may look for the roots of a polynomial.
+    """
+    if not values:
+        return expr
+    return _put_in(expr, values) if expr.has(Max, Min) or _grows(expr) else expr.xreplace(values)
+
+
+def _grows(expr: Expr) -> bool:
+    return any(power.exp.free_symbols for power in expr.atoms(Pow))
+
+
+def _put_in(expr: Expr, values: Mapping[Symbol, Expr]) -> Expr:
+    if expr in values:
+        return values[expr]
+    if not expr.args:
+        return expr
+    arguments = [_put_in(argument, values) for argument in expr.args]
+    if all(new is old for new, old in zip(arguments, expr.args, strict=True)):
+        return expr
+    if isinstance(expr, Max | Min):
+        return chosen(expr.func, arguments)
+    if isinstance(expr, Pow) and all(argument.is_Rational for argument in arguments):
+        return _power(*arguments)
+    return expr.func(*arguments)
+
+
+def _power(base: Rational, exponent: Rational) -> Expr:
+    """A power that is too long to be held stays as it is, or is 0 where it `vanishes`."""
+    if vanishes(fraction(base), fraction(exponent)):
+        return ZERO
+    return Pow(base, exponent, evaluate=_length(fraction(base), fraction(exponent)) <= MOST_BITS)
+
+
+def vanishes(base: Fraction, exponent: Fraction) -> bool:
+    """Whether a power is below e^−500 and too long to be held: it is taken for 0."""
+    if exponent < 0 and base > 0:
+        base, exponent = 1 / base, -exponent
+    if not 0 < base < 1 or exponent <= 0:
+        return False
+    return _length(base, exponent) > MOST_BITS and (1 - base) * exponent > 500
+
+
+def _length(base: Fraction, exponent: Fraction) -> Fraction:
+    """About how many bits a power has."""
+    return max(abs(base.numerator).bit_length(), base.denominator.bit_length()) * abs(exponent)
+
+
+def chosen(which: type[Max | Min], arguments: Iterable[Expr]) -> Expr:
+    """The greatest or the least, without those that the signs of coefficients show to be another's lesser."""
+    direction = 1 if which is Max else -1
+    kept: list[Expr] = []
+    for argument in dict.fromkeys(arguments):
+        ahead = [_known_sign(argument - other) for other in kept]
+        if any(s is not None and s * direction <= 0 for s in ahead):
+            continue
+        kept = [other for other, s in zip(kept, ahead, strict=True) if s is None]
+        kept.append(argument)
+    return kept[0] if len(kept) == 1 else which(*kept, evaluate=False)
+
+
+def _known_sign(expr: Expr) -> int | None:
+    return sign(expr) if terms_estimate(expr) <= MOST_COMPARED else None
 
 
 def terms_estimate(expr: Expr) -> int:

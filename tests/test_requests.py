@@ -48,6 +48,35 @@ def test_totals_are_the_sum_over_passes(spec: str, timing: str) -> None:
         assert of.figure("ttft", point) == first
         tpot = of.figure("tpot", point)
         assert tpot == (None if output == 1 else (time - first) / (output - 1))
+        ratio = of.figure("output_input_ratio", point)
+        assert ratio == (None if output == 1 else (time - first) / (output - 1) / (first / prompt))
+
+
+def test_prices_of_input_and_output_tokens() -> None:
+    """All requests' prefill costs what their prompts' tokens do together, all decode steps what the other tokens do."""
+    text = """
+    model one
+    device rented { memory = 80 GB; bandwidth = 3 TB/s; peak bf16 = 900 TFLOP/s; price = 2.5 USD/h }
+    graph forward(tokens[batch_size, new_tokens]) {
+        weight embedding[1000 -> 64], up[64 -> 4096], down[4096 -> 64]
+        x = lookup(tokens, embedding)
+        k = cache(x)
+        return matmul(relu(matmul(x, up)), down)
+    }
+    """
+    for batch, prompt, output in REQUESTS[1:]:
+        point = {"batch_size": batch, "prompt_len": prompt, "output_len": output}
+        at = cm.parse(text).cost(device="rented").evaluate(**point)
+        paid = at.cost_per_million_input_tokens * batch * prompt
+        paid += at.cost_per_million_output_tokens * batch * (output - 1)
+        assert paid == pytest.approx(at.request_cost * 10**6, rel=1e-12)
+        price = at.cost_per_million_output_tokens / at.cost_per_million_input_tokens
+        assert price == pytest.approx(at.output_input_ratio, rel=1e-12)
+    alone = {batch_size: Fraction(2), prompt_len: Fraction(10), output_len: Fraction(1)}
+    of = cm.parse(text).cost(device="rented").quantities
+    for name in ("tpot", "output_input_ratio", "cost_per_million_output_tokens"):
+        assert of.figure(name, alone) is None
+    assert of.figure("cost_per_million_input_tokens", alone) is not None
 
 
 def test_closed_forms_hold_no_sum_once_the_batch_is_given() -> None:

@@ -16,7 +16,7 @@ from costmodel.crossover import Crossover, crossover
 from costmodel.figures import Figure, Open, as_figure, as_float, as_json, figure, quotient
 from costmodel.fitting import changes_to_fit
 from costmodel.quantities import Quantities
-from costmodel.quantity_names import QUANTITIES
+from costmodel.quantity_names import PER_STEP, QUANTITIES
 from costmodel.render.answers import all_dims, header, shown_expr
 from costmodel.render.html import table as html_table
 from costmodel.render.numbers import counted, decimal, milliseconds, plain, rate, scaled, significant, with_prefix
@@ -25,7 +25,7 @@ from costmodel.render.words import conventions, device_name, order, workload
 from costmodel.symbols import batch_size, output_len
 from costmodel.units import BYTES, FLOP, FLOP_PER_BYTE, SECONDS, USD
 
-_PRICED = ("cost_per_million_tokens", "request_cost")
+_PRICED = ("cost_per_million_tokens", "request_cost", "cost_per_million_input_tokens", "cost_per_million_output_tokens")
 _UNDER = {"flops": ("matmul_flops", "vector_flops"), "memory": ("weight_memory", "cache_memory", "activation_memory")}
 _GROUPS = (
     ("params", "active_params"),
@@ -33,7 +33,8 @@ _GROUPS = (
     ("memory", "weight_memory", "cache_memory", "activation_memory"),
     ("compute_time", "memory_time", "latency", "throughput", "cost_per_million_tokens"),
     ("crossover", "max_batch_size"),
-    ("ttft", "tpot", "request_time", "request_cost", "request_flops", "request_bytes"),
+    ("ttft", "tpot", "request_time", "request_flops", "request_bytes"),
+    ("request_cost", "cost_per_million_input_tokens", "cost_per_million_output_tokens", "output_input_ratio"),
     ("expected_tokens",),
 )
 
@@ -152,6 +153,10 @@ class Evaluation:
         values = self.values
         compute, memory = values.get("compute_time"), values.get("memory_time")
         if compute is None or memory is None or values.get("throughput") is None:
+            first, later = values.get("ttft"), values.get("tpot")
+            if first is not None:
+                then = f", then {milliseconds(later)} a token" if later is not None else ""
+                return f"at least {milliseconds(first)} to the first token{then}"
             flops, moved = values["flops"], values["bytes"]
             if flops is not None and moved:
                 per = as_float(quotient(flops, moved))
@@ -196,7 +201,7 @@ class Evaluation:
         """The closed form, or how the figure follows from the others."""
         device, exprs = self.quantities.device, self.exprs
         if expr is None:
-            if name in _PRICED:
+            if name in _PRICED and device is not None and device.price is None:
                 return "the device states no price"
             return (
                 "no closed form" if value is not None else "nothing limits it" if name == "max_batch_size" else "open"
@@ -213,8 +218,13 @@ class Evaluation:
             "tpot": "mean over the decode steps, at prompt_len + 1 … prompt_len + output_len − 1 tokens",
             "request_time": "ttft + (output_len − 1) · tpot" + self._request_rate(value),
             "request_cost": "price · request_time" + self._together,
+            "cost_per_million_input_tokens": "price · ttft / (batch_size · prompt_len)",
+            "cost_per_million_output_tokens": "price · tpot / batch_size",
+            "output_input_ratio": "an output token's price over an input token's: tpot · prompt_len / ttft",
             "throughput": f"{'batch_size · new_tokens' if self.quantities.tokens != 1 else 'batch_size'} / latency",
         }
+        if name in PER_STEP and self.point.get(output_len) == 1:
+            return "no decode step: the prefill makes the only token"
         if name in follows:
             return follows[name]
         if name == "active_params" and expr == exprs["params"]:
@@ -264,6 +274,6 @@ def shown_value(name: str, value: Figure | None, unit: str = "tokens") -> str:
         return f"{significant(as_float(value))} USD"
     if name == "throughput":
         return f"{decimal(value, 1)} {unit}/s"
-    if name == "crossover":
+    if name in ("crossover", "output_input_ratio"):
         return decimal(value, 4)
     return f"{as_json(value):,}"

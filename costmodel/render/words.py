@@ -23,7 +23,7 @@ from costmodel.ops.route import Route
 from costmodel.quantities import Quantities
 from costmodel.render.latex import BUILT_IN, Symbols, escape
 from costmodel.render.numbers import plain, with_prefix
-from costmodel.symbols import batch_size, is_number, new_tokens, seq_len
+from costmodel.symbols import batch_size, is_number, new_tokens, output_len, prompt_len, seq_len
 
 _VENDORS = r"^(NVIDIA|AMD|Google|Intel|Apple|AWS|Instinct|GeForce|\s)+"
 
@@ -45,6 +45,10 @@ def workload(table: CostTable, point: Mapping[Symbol, Fraction], with_batch: boo
         words += f" of {int(tokens):,} tokens"
     if with_batch and batch_size in point:
         words += f", batch {plain(point[batch_size])}"
+    if prompt_len in point:
+        words += f", a prompt of {plain(point[prompt_len])} tokens"
+    if output_len in point:
+        words += f", {plain(point[output_len])} tokens given"
     context = point.get(seq_len)
     if context is None:
         return words
