@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from costmodel.conditions import Setting
+from costmodel.question import Question
 from costmodel.render.solution import SolutionAnswer
 from costmodel.solve.budget import budget
-from costmodel.solve_for import Question, solve_for
+from costmodel.solve_for import solve_for
 
 from .common import compiled, device_of, emit_json, emit_page, fraction_option, point, quantities_of, refuse, run_of
 from .common import width as page_width

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import floor
 
@@ -43,12 +43,17 @@ _TEXTS = ("phase", "graph", "fidelity", "timing", "masked", "fusion", "device")
 
 @dataclass(frozen=True)
 class Setting:
-    """Under what a condition's quantities are taken, unless they say otherwise."""
+    """Under what a condition's quantities are taken, unless they say otherwise.
+
+    `given` are the workload's figures; without `cuts` a sum over steps may stay a `Sum`.
+    """
 
     run: Run = Run()
     timing: str = "overlap"
     device: Device | None = None
     memory_fraction: Fraction = Fraction(1)
+    given: Mapping[Symbol, Expr] = field(default_factory=dict)
+    cuts: bool = True
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,8 @@ def _lookup(compiled: Compiled, node: syntax.Expression, setting: Setting) -> Me
         case syntax.Name():
             if node.id in QUANTITIES:
                 return _quantity(compiled, node.id, setting, node)
+            if node.id in REQUEST and node.id not in compiled.program.dims:
+                return Measure(symbol(node.id), PLAIN, literal=True)
             return _dim(compiled, node.id, node)
         case syntax.Attribute(parts=("dim", name)):
             return _dim(compiled, name, node)
@@ -249,8 +256,9 @@ def _arguments(compiled: Compiled, node: syntax.Call, setting: Setting) -> tuple
     if device is not None and "count" in fields:
         device = device.times(int(fields["count"]))
     changed = compiled.changed(sets) if sets else compiled
-    fraction_used = fields.get("memory_fraction", setting.memory_fraction)
-    inner = Setting(run, texts.get("timing", setting.timing), device, fraction_used)
+    share = fields.get("memory_fraction", setting.memory_fraction)
+    timing = texts.get("timing", setting.timing)
+    inner = replace(setting, run=run, timing=timing, device=device, memory_fraction=share)
     return changed, inner, {symbol(n): v for n, v in put.items()}
 
 
@@ -272,7 +280,7 @@ def _quantity(
         # an option may say it, but not for what stands in a spec
         help = f'{name}(device="h100-sxm")' if node.span.source in compiled.program.files else "--device h100-sxm"
         raise SpecError(Diagnostic("device", f"`{name}` needs a device", node.span, help=help))
-    put = put or {}
+    put = {**setting.given, **(put or {})}
     point = {s: fraction(v) for s, v in put.items() if is_number(v)}
     with _placed(node.span):
         quantities.check_point(point)
@@ -281,7 +289,7 @@ def _quantity(
         if value is None:
             raise SpecError(Diagnostic("open", "`crossover` has no value here: it depends on seq_len", node.span))
         return Measure(rational(Fraction(value)), PLAIN)
-    expr = quantities.expr(name, put)
+    expr = quantities.expr(name, put, setting.cuts)
     if expr is None:
         raise SpecError(Diagnostic("open", f"`{name}` has no closed form here", node.span))
     if not expr.free_symbols:

@@ -18,7 +18,7 @@ from costmodel.ops import OPERATIONS
 from costmodel.program import Program
 from costmodel.quantity_names import CONDITION_ARGUMENTS, QUANTITIES
 from costmodel.source import Diagnostic, Label, Report, Span
-from costmodel.symbols import WORKLOAD
+from costmodel.symbols import REQUEST, WORKLOAD
 from costmodel.units import UNITS
 from costmodel.walk import always_returns, children, declared_in, returns_in, statements, values_of, walk
 
@@ -503,8 +503,9 @@ class _Resolver:
     def _condition_node(self, node: syntax.Expression) -> None:
         match node:
             case syntax.Name():
-                if node.id not in QUANTITIES and node.id not in self.dims and node.id not in self.program.suspects:
-                    self._unknown("quantity or dim", node.id, node.span, {*QUANTITIES, *self.dims})
+                known = {*QUANTITIES, *self.dims, *REQUEST}
+                if node.id not in known and node.id not in self.program.suspects:
+                    self._unknown("quantity or dim", node.id, node.span, known)
             case syntax.Call() if node.function in SCALAR_FUNCTIONS:
                 self._scalar_call(node)
             case syntax.Call():

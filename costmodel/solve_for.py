@@ -1,119 +1,100 @@
 """The question asked backwards: for which values of one dim, or of one figure of a device, do conditions hold?
 
 With all else a figure each condition is the sign of a quotient of exponential polynomials, decided with proof on every
-piece; a whole number limited by divisibility is tried exactly, value by value. What stays symbolic is solved where it
-is a polynomial of degree 2 at most.
+piece; where it is no such quotient, by bounds over stretches of the unknown. A whole number limited by divisibility is
+tried exactly, value by value. What stays symbolic is solved where it is a polynomial of degree 2 at most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
-from math import gcd, lcm
 
-from sympy import Add, And, Expr, Max, Min, Poly, PolynomialError, S, Symbol, cancel, divisors, floor, sqrt
-from sympy.logic.boolalg import Boolean
+from sympy import Expr, Symbol, floor
 
-from costmodel import syntax
-from costmodel.compile import Compiled
-from costmodel.conditions import Setting, measured, quantities_named
-from costmodel.device import VECTOR, Device
-from costmodel.figures import Figure, Open, as_figure, comparable, figure
-from costmodel.measures import common_dimension
-from costmodel.names import listed, nearest
-from costmodel.ops.attention import Attention
-from costmodel.ops.route import Route
-from costmodel.parser import parse_condition, parse_expression
-from costmodel.resolve import resolve_condition
+from costmodel.domain import Domain, domain_of
+from costmodel.figures import Figure, comparable
+from costmodel.names import listed
+from costmodel.question import Asked, Condition, Objective, Question, Unknown, closed_at, on_dims, read, value_at
 from costmodel.solve.budget import OutOfTime, Unsolvable, look_at_time
-from costmodel.solve.inequality import ratio, slope_at_infinity, solution, stationary
+from costmodel.solve.enclosure import bounds
+from costmodel.solve.inequality import limit_at_infinity, slope_at_infinity, solution, stationary
+from costmodel.solve.search import MOST, Searched, best_within, real_numbers, whole_numbers
 from costmodel.solve.sets import Edge, Interval, Values
-from costmodel.source import Diagnostic, Report, Source, SpecError
-from costmodel.symbols import WORKLOAD, batch_size, is_number, new_tokens, put_in, rational, seq_len, sign, symbol
+from costmodel.solve.symbolic import Case, cases
+from costmodel.source import Diagnostic, SpecError
+from costmodel.symbols import REQUEST, WORKLOAD, put_in, rational
 
-MOST_TRIED = 20_000
-_MOST_DIVIDED = 10**15
-_FEW = 8
-_NEAR = Fraction(1, 10**20)
-_FLIPPED = {"<=": ">=", "<": ">", ">=": "<=", ">": "<", "==": "=="}
-_DEVICE_UNITS = {
-    "memory": ("B", Fraction(1)),
-    "bandwidth": ("B/s", Fraction(1)),
-    "peak": ("FLOP/s", Fraction(1)),
-    "price": ("USD/h", Fraction(3600)),
-}
-
-
-@dataclass(frozen=True)
-class Unknown:
-    """What is solved for. Figures are shown in `unit`, `scale` of which make one of the project's own."""
-
-    name: str
-    symbol: Symbol
-    whole: bool
-    unit: str = ""
-    scale: Fraction = Fraction(1)
-
-
-@dataclass(frozen=True)
-class Inequality:
-    """`expr relation 0`, a part of the condition of this number."""
-
-    expr: Expr
-    relation: str
-    condition: int
-
-    def holds(self, unknown: Symbol, x: Fraction) -> bool:
-        """Whether it holds at a value, exactly."""
-        value = comparable(figure(self.expr, {unknown: x}))
-        return {"<=": value <= 0, "<": value < 0, ">=": value >= 0, ">": value > 0, "==": value == 0}[self.relation]
+MOST_TRIED = 10_000
+_NEAR = Fraction(1, 10**9)
+_VERY_NEAR = Fraction(1, 10**24)
 
 
 @dataclass(frozen=True)
 class Best:
-    """The value that is best, its closed form before it is rounded, and the condition under which that holds."""
+    """The value that is best, its closed form, and the objective there."""
 
-    value: Fraction | None
+    value: Fraction
     expr: Expr | None
-    condition: Boolean = S.true
     objective: Figure | None = None
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A condition that ends the set: its two sides at the last value that does, and at the next one, which does not."""
+
+    condition: Condition
+    at: Fraction
+    beyond: Fraction
+    sides: tuple[Figure | None, Figure | None]
+    sides_beyond: tuple[Figure | None, Figure | None]
+
+
+@dataclass(frozen=True)
+class Tends:
+    """What an objective tends to and never reaches, as the unknown nears a value, or grows without end (None)."""
+
+    towards: Fraction | None
+    limit: Figure | None
 
 
 @dataclass(frozen=True)
 class Solution:
     """For which values of the unknown all conditions hold.
 
-    Status: `solved`, `unsatisfiable`, `unbounded` (an objective that grows without end) or `incomplete` (`left` says
-    what was not looked at). `binding` are the conditions that end the set at the best value, `conflict` a smallest set
-    of conditions that nothing satisfies.
+    Status: `solved`; `unsatisfiable`; `unbounded`, where no value is best because a better one follows each;
+    `incomplete`, where time ended before the values of `left` were looked at. `each` has the values at which each
+    condition holds by itself. `binding` are the conditions that end the set at the best value, `ends` those that end it
+    elsewhere; `conflict` is a smallest set of conditions that nothing satisfies, `nearest` where the only one of them
+    comes nearest. `cases` are bounds in the symbols that are free.
     """
 
-    unknown: Unknown
-    conditions: tuple[str, ...]
+    asked: Asked
     status: str
     values: Values
+    each: tuple[Values, ...] = ()
     best: Best | None = None
-    binding: tuple[str, ...] = ()
-    conflict: tuple[str, ...] = ()
-    left: str = ""
-    objective: str = ""
-    step: int = 1
-    limit: Figure | None = None
+    binding: tuple[Binding, ...] = ()
+    ends: tuple[Binding, ...] = ()
+    conflict: tuple[Condition, ...] = ()
+    nearest: Binding | None = None
+    left: Values = Values(())
+    unfinished: str = ""
+    tends: Tends | None = None
+    same_beyond: bool = False
+    between: bool = False
+    domain: Domain | None = None
+    tried: tuple[Fraction, ...] | None = None
+    cases: tuple[Case, ...] = ()
 
+    @property
+    def unknown(self) -> Unknown:
+        return self.asked.unknown
 
-@dataclass(frozen=True)
-class Question:
-    """A spec under a setting, the figures that are given, and what is asked of it."""
-
-    compiled: Compiled
-    setting: Setting
-    point: Mapping[Symbol, Fraction]
-    conditions: tuple[str, ...]
-    unknown: str
-    maximize: str | None = None
-    minimize: str | None = None
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        return self.asked.conditions
 
 
 def solve_for(question: Question) -> Solution:
@@ -126,604 +107,523 @@ def solve_for(question: Question) -> Solution:
         The largest batch that answers in 20 ms: `Question(compiled, setting, point, ("latency <= 20 ms",),
         "batch_size", maximize="throughput")`.
     """
-    return _Solver(question).solved()
+    asked = read(question)
+    if asked.closed:
+        return _answered(asked, _tried_models(asked, asked.closed))
+    if asked.free:
+        return _in_symbols(asked)
+    try:
+        domain = domain_of(asked)
+    except OutOfTime as reason:
+        return Solution(asked, "incomplete", Values(()), unfinished=str(reason))
+    except Unsolvable as reason:
+        return _answered(asked, _tried_models(asked, str(reason)))
+    return _answered(asked, _divisors(asked, domain) if domain.divisors is not None else _ranges(asked, domain))
 
 
-class _Solver:
-    def __init__(self, question: Question) -> None:
-        self.question = question
-        self.unknown = _unknown(question)
-        self.x = self.unknown.symbol
-        if self.x in question.point:
-            raise SpecError(Diagnostic("argument", f"`{self.unknown.name}` is given a value, and is solved for"))
-        self.compiled, self.setting = _opened(question, self.unknown)
-        self.given = {s: rational(v) for s, v in question.point.items()}
+# --- where each condition holds
 
-    # --- what is asked
 
-    @cached_property
-    def inequalities(self) -> list[Inequality]:
-        report = Report()
-        found: list[Inequality] = []
-        for i, text in enumerate(self.question.conditions):
-            try:
-                found.extend(self._read(text, i))
-            except SpecError as error:
-                for diagnostic in error.diagnostics:
-                    report.add(diagnostic)
-        report.raise_errors()
+@dataclass(frozen=True)
+class _Held:
+    """Where each condition holds, the values that there may be, and those that were not looked at.
+
+    `tried` are single values, each with the question of its own where the model is another for each.
+    """
+
+    domain: Domain
+    each: tuple[Searched, ...]
+    tried: Mapping[Fraction, Asked] | None = None
+
+    @property
+    def values(self) -> Values:
+        found = self.domain.values
+        for one in self.each:
+            found = found & one.held
         return found
 
-    def _read(self, text: str, index: int) -> list[Inequality]:
-        source = Source("condition", text)
-        condition = parse_condition(source)
-        resolve_condition(self.compiled.program, condition)
-        if condition.relation not in _FLIPPED:
-            raise SpecError(
-                Diagnostic(
-                    "argument",
-                    f"`{condition.relation}` cannot be solved",
-                    condition.span,
-                    facts=(f"relations are {listed(_FLIPPED)}",),
-                )
-            )
-        crossing = self._crossing(condition, index)
-        if crossing is not None:
-            return crossing
-        left, right = (measured(self.compiled, side, self.setting) for side in (condition.left, condition.right))
-        common_dimension(left, right, condition.left, condition.right)
-        found = _plain(put_in(left.value, self.given), put_in(right.value, self.given), condition.relation, index)
-        return self._dependent(found, condition, self.x in left.value.free_symbols | right.value.free_symbols)
+    @property
+    def left(self) -> Values:
+        """What was not looked at, and no condition excludes."""
+        possible, open_ = self.domain.values, Values(())
+        for one in self.each:
+            possible, open_ = possible & (one.held | one.left), open_ | one.left
+        return possible & open_
 
-    def _dependent(self, parts: list[Inequality], condition: syntax.Condition, before: bool) -> list[Inequality]:
-        """The parts of a condition, of which one depends on the unknown at least."""
-        found = []
-        for part in parts:
-            expr = part.expr
-            if self.x in expr.free_symbols and not expr.has(Max, Min) and expr.is_rational_function(self.x):
-                expr = cancel(expr)
-            found.append(replace(part, expr=expr))
-        if any(self.x in part.expr.free_symbols for part in found):
-            return found
-        said = " ".join(condition.span.text.split())
-        what = "cancels from it" if before else "is not in it"
+    def holds(self, i: int, x: Fraction) -> bool:
+        """Whether condition i holds at a value, exactly."""
+        return any(one.holds(x) for one in self.each[i].held.intervals)
+
+    def sides(self, asked: Asked, i: int, x: Fraction) -> tuple[Figure | None, Figure | None]:
+        here = asked if self.tried is None else self.tried[x]
+        return here.conditions[i].sides(asked.unknown.symbol, x)
+
+    def objective(self, asked: Asked, x: Fraction) -> Figure | None:
+        here = asked if self.tried is None else self.tried[x]
+        return None if here.objective is None else value_at(here.objective.expr, asked.unknown.symbol, x)
+
+    def beyond(self, asked: Asked, x: Fraction, direction: int) -> Fraction | None:
+        """The next value that there may be, above or below; of real ones one that is very near."""
+        if self.tried is not None:
+            others = [v for v in self.tried if (v - x) * direction > 0]
+            return min(others, key=lambda v: abs(v - x), default=None)
+        width = Fraction(self.domain.step) if asked.unknown.whole else x * _NEAR
+        there = x + direction * width
+        return there if self.domain.values.holds(there) else None
+
+
+def _ranges(asked: Asked, domain: Domain) -> _Held:
+    if not asked.unknown.whole:
+        return _Held(domain, tuple(_where(asked, domain, condition) for condition in asked.conditions))
+    inside = replace(domain, values=domain.values.whole(domain.step, domain.offset))
+    return _Held(inside, tuple(_where(asked, inside, condition) for condition in asked.conditions))
+
+
+def _where(asked: Asked, domain: Domain, condition: Condition) -> Searched:
+    """Where one condition holds: from its roots, or else by bounds."""
+    x, found = asked.unknown.symbol, domain.values
+    try:
+        for part in condition.parts:
+            found = found & solution(part.expr, part.relation, x)
+        if not asked.unknown.whole:
+            return Searched(found)
+        return Searched(_settled(asked, domain, condition, found.whole(domain.step, domain.offset)))
+    except OutOfTime:
+        return Searched(Values(()), domain.values)
+    except Unsolvable:
+        return _by_bounds(asked, domain, condition)
+
+
+def _settled(asked: Asked, domain: Domain, condition: Condition, values: Values) -> Values:
+    """Ends that fall on whole numbers, decided by the condition there and not by a root's decimals."""
+    step = domain.step
+
+    def moved(end: Fraction, outwards: int) -> Fraction:
+        while domain.values.holds(end + outwards * step) and condition.holds(
+            asked.unknown.symbol, end + outwards * step
+        ):
+            end += outwards * step
+        return end
+
+    runs: list[Interval] = []
+    for run in values.intervals:
+        low, high = run.low, run.high
+        while not condition.holds(asked.unknown.symbol, low.value) and (high is None or low.value < high.value):
+            low = replace(low, value=low.value + step)
+        while high is not None and high.value > low.value and not condition.holds(asked.unknown.symbol, high.value):
+            high = replace(high, value=high.value - step)
+        if condition.holds(asked.unknown.symbol, low.value):
+            low = replace(low, value=moved(low.value, -1))
+            runs.append(Interval(low, None if high is None else replace(high, value=moved(high.value, 1))))
+    return Values(tuple(runs)).whole(step, domain.offset)
+
+
+def _by_bounds(asked: Asked, domain: Domain, condition: Condition) -> Searched:
+    x, step, offset = asked.unknown.symbol, domain.step, domain.offset
+    held, left = Values(()), Values(())
+    search = real_numbers
+    parts = [(part.expr, part.relation) for part in condition.parts]
+    if asked.unknown.whole:
+        search = whole_numbers
+        parts = [(put_in(expr, {x: offset + step * x}), relation) for expr, relation in parts]
+    for interval in domain.values.intervals:
+        try:
+            found = search(parts, x, _scaled(interval, Fraction(1, step), Fraction(-offset, step)))
+        except OutOfTime:
+            found = Searched(Values(()), Values((interval,)))
+        except Unsolvable as reason:
+            raise SpecError(
+                Diagnostic("unsolvable", f"`{condition.text}` cannot be solved for `{x}`", facts=(str(reason),))
+            ) from None
+        held = held | Values(tuple(_scaled(i, Fraction(step), Fraction(offset)) for i in found.held.intervals))
+        left = left | Values(tuple(_scaled(i, Fraction(step), Fraction(offset)) for i in found.left.intervals))
+    return Searched(held, left)
+
+
+def _scaled(interval: Interval, factor: Fraction, shift: Fraction) -> Interval:
+    def at(edge: Edge) -> Edge:
+        return replace(edge, value=edge.value * factor + shift)
+
+    return Interval(at(interval.low), None if interval.high is None else at(interval.high))
+
+
+# --- values tried one by one
+
+
+def _divisors(asked: Asked, domain: Domain) -> _Held:
+    """The few values that divisibility allows, of which each must give a model."""
+    assert domain.divisors is not None
+    run = asked.setting.run
+
+    def model(value: Fraction) -> Asked | None:
+        look_at_time()
+        try:
+            closed_at(asked.compiled, asked.unknown, value).dataflow(run)
+        except SpecError:
+            return None
+        return asked
+
+    return _tried(asked, domain, domain.divisors, model)
+
+
+def _tried_models(asked: Asked, why: str) -> _Held:
+    """Values of which each is a model of its own; a condition on the dim must say which."""
+    name, x = asked.unknown.name, asked.unknown.symbol
+    conditions = on_dims(asked)
+    values = Values((Interval(Edge(Fraction(1), True), None),))
+    for condition in conditions:
+        for part in condition.parts:
+            values = values & solution(part.expr, part.relation, x)
+    runs = [(i.low.value, i.high.value if i.high else None) for i in values.whole().intervals]
+    if runs and (runs[-1][1] is None or runs[-1][1] > MOST_TRIED):
         raise SpecError(
             Diagnostic(
-                "argument",
-                f"`{said}` does not depend on `{self.unknown.name}`: it {what}",
-                condition.span,
-                help="leave the condition out, or solve for another dim",
+                "unsolvable",
+                f"each value of `{name}` makes another model, so they are tried one by one",
+                facts=(why, f"a condition says which, {MOST_TRIED:,} at most: '{name} <= 8'"),
             )
         )
+    zero = [Fraction(0)] if all(condition.holds(x, Fraction(0)) for condition in conditions) else []
+    single = [Fraction(v) for low, high in runs if high is not None for v in range(int(low), int(high) + 1)]
+    candidates = (*zero, *single)
+    held = _tried(asked, Domain(Values.points(candidates)), candidates, asked.at)
+    if not held.tried and held.left.empty:
+        raise SpecError(Diagnostic("unsolvable", f"no value of `{name}` that is tried makes a model", facts=(why,)))
+    return held
 
-    def _crossing(self, condition: syntax.Condition, index: int) -> list[Inequality] | None:
-        """`crossover <= N` as compute_time >= memory_time at batch N, which convexity makes the same."""
-        sides = (condition.left, condition.right)
-        asked = next((i for i, side in enumerate(sides) if _names(side, "crossover")), None)
-        if asked is None:
-            return None
-        relation = condition.relation if asked == 0 else _FLIPPED[condition.relation]
-        bound = put_in(measured(self.compiled, sides[1 - asked], self.setting).value, self.given)
-        if self.x == batch_size:
-            raise SpecError(
-                Diagnostic(
-                    "argument",
-                    "`crossover` does not depend on `batch_size`: it is one",
-                    condition.span,
-                    help="'compute_time >= memory_time' --for batch_size",
-                )
-            )
-        if not is_number(bound) or bound <= 0:
-            raise SpecError(
-                Diagnostic("argument", "`crossover` is held against a figure above 0", sides[1 - asked].span)
-            )
-        quantities, put = quantities_named(self.compiled, sides[asked], self.setting)
-        given = {**self.given, **put}
-        compute, memory = (put_in(e, given) for e in (quantities.compute_time, quantities.memory_time))
-        at_bound = put_in(compute - memory, {batch_size: bound})
-        held = {"<=": ">=", "<": ">", ">=": "<=", ">": "<", "==": "=="}[relation]
-        parts = [Inequality(at_bound, held, index)]
-        if relation in (">=", ">"):
-            # beyond the bound, and there at all: in the end one more sequence takes longer to compute than to read
-            slope = (compute - memory).expand().coeff(batch_size, 1)
-            parts.append(Inequality(slope, ">", index))
-        return self._dependent(parts, condition, before=False)
 
-    # --- which values there may be
-
-    @cached_property
-    def domain(self) -> Values:
-        """The values that the unknown may have at all."""
-        if not self.unknown.whole:
-            return Values((Interval(Edge(Fraction(0), False), None),))
-        low, high = Fraction(1), None
-        new = put_in(self._settings_of(new_tokens), self.given)
-        if self.x == seq_len and is_number(new):
-            low = as_figure(new)
-        if self.x == new_tokens and seq_len in self.question.point:
-            high = Edge(self.question.point[seq_len], True)
-        return Values((Interval(Edge(low, True), high),))
-
-    def _settings_of(self, found: Symbol) -> Expr:
-        return self.compiled.table(self.setting.run).put_in(found)
-
-    @cached_property
-    def wholes(self) -> tuple[Expr, ...]:
-        """What must come out whole and not negative: derived dims, turns, heads for each group."""
-        if self.x.name not in self.compiled.program.dims:
-            return ()
-        flow = self.compiled.table(self.setting.run).dataflow
-        environment = flow.environment
-        found = [value for name, value in environment.figures().items() if name != self.x.name]
-        found += [environment.value(region.count) for node in flow.nodes for region in node.region.path]
-        for node in flow.nodes:
-            if isinstance(node.operation, Attention):
-                q, k = node.operation.q, node.operation.k
-                found.append(environment.value(q.shape[2] / k.shape[2]))
-            if isinstance(node.operation, Route):
-                experts = node.operation.count()
-                if experts is not None:
-                    more = environment.value(experts - node.operation.top_k)
-                    found.append(more if more.is_polynomial() else S.Zero)
-        return tuple(dict.fromkeys(put_in(e, self.given) for e in found if self.x in e.free_symbols))
-
-    @cached_property
-    def candidates(self) -> list[Fraction] | None:
-        """The few values that divisibility allows, where it does."""
-        wholes = [e for e in self.wholes if e.free_symbols == {self.x}]
-        over = [e.as_numer_denom() for e in wholes]
-        limits = [abs(int(n)) for n, d in over if n.is_Integer and self.x in d.free_symbols]
-        if not limits or 0 in limits:
-            return None
-        if min(limits) > _MOST_DIVIDED:
-            raise Unsolvable(f"the divisors of {min(limits)} are too many to be tried")
-        allowed = [Fraction(int(d)) for d in divisors(gcd(*limits) if len(limits) > 1 else limits[0])]
-        return [c for c in allowed if all(_is_whole(e, self.x, c) for e in wholes) and self._compiles(c)]
-
-    def _compiles(self, value: Fraction) -> bool:
-        look_at_time()
-        node = syntax.Number(value, str(value), self.compiled.program.source.span(0, 0))
+def _tried(
+    asked: Asked, domain: Domain, candidates: Sequence[Fraction], model: Callable[[Fraction], Asked | None]
+) -> _Held:
+    """Each condition at each value that gives a model, until time ends."""
+    tried: dict[Fraction, Asked] = {}
+    held: list[list[Fraction]] = [[] for _ in asked.question.conditions]
+    left = Values(())
+    for i, value in enumerate(candidates):
         try:
-            self.compiled.changed({self.x.name: node}).dataflow(self.setting.run)
-        except SpecError:
-            return False
-        return True
-
-    @cached_property
-    def step(self) -> int:
-        """The whole number that the unknown must be a multiple of."""
-        steps = [1]
-        for expr in self.wholes:
-            over, under = expr.as_numer_denom()
-            if under.is_Integer and expr.free_symbols == {self.x} and (over / self.x).is_Integer:
-                steps.append(int(under) // gcd(int(under), int(over / self.x)))
-        return lcm(*steps)
-
-    # --- the answer
-
-    def solved(self) -> Solution:
-        conditions = self.question.conditions
-        others = set().union(*(p.expr.free_symbols for p in self.inequalities)) - {self.x} if conditions else set()
-        objective = self.objective
-        if objective is not None:
-            others |= objective[0].free_symbols - {self.x}
-        if others:
-            return self._symbolic(others)
-        values = self.domain
-        try:
-            values, left = self._values(self.inequalities)
-            return self._judged(values, left)
-        except OutOfTime as reason:
-            return self._answer("incomplete", values, left=str(reason))
-
-    def _judged(self, values: Values, left: str) -> Solution:
-        """What is to be said of the values at which all conditions hold."""
-        if values.empty and not left and any(p.relation == "==" for p in self.inequalities):
-            values = self._between()
-        if values.empty and not left:
-            return self._answer("unsatisfiable", values, conflict=self._conflict())
-        status = "incomplete" if left else "solved"
-        if self.objective is None:
-            best = self._edge(values)
-            return self._answer(status, values, best, self._binding(best, values, None), left=left)
-        return self._optimum(values, *self.objective, status=status, left=left)
-
-    def _answer(
-        self,
-        status: str,
-        values: Values,
-        best: Best | None = None,
-        binding: Iterable[int] = (),
-        conflict: Iterable[int] = (),
-        left: str = "",
-        limit: Figure | None = None,
-    ) -> Solution:
-        said = self.question.conditions
-        return Solution(
-            self.unknown,
-            said,
-            status,
-            values,
-            best,
-            tuple(said[i] for i in binding),
-            tuple(said[i] for i in conflict),
-            left,
-            self.question.maximize or self.question.minimize or "",
-            self.step if self.unknown.whole else 1,
-            limit,
-        )
-
-    def _values(self, parts: Sequence[Inequality]) -> tuple[Values, str]:
-        """Where all of these hold, and what was not looked at."""
-        if self.unknown.whole and self.candidates is not None:
-            held = [c for c in self.candidates if self.domain.holds(c) and self._hold(parts, c)]
-            return Values.points(held), ""
-        found, hard = self.domain, []
-        for whole in self.wholes:
-            found = found & solution(whole, ">=", self.x) if whole.free_symbols == {self.x} else found
-        for part in parts:
-            try:
-                found = found & solution(part.expr, part.relation, self.x)
-            except OutOfTime as reason:
-                return found, str(reason)
-            except Unsolvable:
-                hard.append(part)
-        if self.unknown.whole:
-            found = found.whole(self.step)
-            found = self._exact_ends(found, parts)
-        if not hard:
-            return found, ""
-        if not self.unknown.whole:
-            raise SpecError(
-                Diagnostic("unsolvable", f"`{self.question.conditions[hard[0].condition]}` cannot be solved for this")
-            )
-        return self._tried(found, hard)
-
-    def _between(self) -> Values:
-        """Where both sides are equal at no whole number: the real values at which they are."""
-        if self.candidates is not None:
-            return Values(())
-        found = self.domain
-        for part in self.inequalities:
-            found = found & solution(part.expr, part.relation, self.x)
-        return found
-
-    def _hold(self, parts: Sequence[Inequality], value: Fraction) -> bool:
-        look_at_time()
-        return all(part.holds(self.x, value) for part in parts)
-
-    def _exact_ends(self, found: Values, parts: Sequence[Inequality]) -> Values:
-        """Ends that fall on whole numbers, decided by the conditions there and not by a root's decimals."""
-        runs = []
-        for run in found.intervals:
-            low, high = run.low, run.high
-            while not self._hold(parts, low.value) and (high is None or low.value < high.value):
-                low = replace(low, value=low.value + self.step)
-            while high is not None and not self._hold(parts, high.value) and high.value > low.value:
-                high = replace(high, value=high.value - self.step)
-            if self._hold(parts, low.value):
-                runs.append(Interval(low, high))
-        return Values(tuple(runs))
-
-    def _tried(self, found: Values, hard: Sequence[Inequality]) -> tuple[Values, str]:
-        """Whole numbers tried one by one, where a condition has no proved solution."""
-        held: list[Fraction] = []
-        tried = 0
-        for run in found.intervals:
-            value = run.low.value
-            while run.high is None or value <= run.high.value:
-                if tried == MOST_TRIED:
-                    return Values.points(held).whole(self.step), f"values from {value} on were not tried"
-                tried += 1
-                try:
-                    if self._hold(hard, value):
-                        held.append(value)
-                except OutOfTime as reason:
-                    return Values.points(held).whole(self.step), f"{reason}: values from {value} on were not tried"
-                value += self.step
-        return Values.points(held).whole(self.step), ""
-
-    def _conflict(self) -> list[int]:
-        """Conditions dropped one by one as long as nothing satisfies the rest: each that stays is needed."""
-        kept = list(range(len(self.question.conditions)))
-        for i in list(kept):
-            fewer = [k for k in kept if k != i]
-            values, left = self._values([p for p in self.inequalities if p.condition in fewer])
-            if values.empty and not left:
-                kept = fewer
-        return kept
-
-    # --- the best value
-
-    @cached_property
-    def objective(self) -> tuple[Expr, int] | None:
-        """What is to be made great (1) or small (−1)."""
-        text, direction = self.question.maximize, 1
-        if text is None:
-            text, direction = self.question.minimize, -1
-        if text is None:
-            return None
-        source = Source("--maximize" if direction > 0 else "--minimize", text)
-        node = parse_expression(source)
-        resolve_condition(self.compiled.program, node)
-        expr = put_in(measured(self.compiled, node, self.setting).value, self.given)
-        if self.x not in expr.free_symbols:
-            raise SpecError(
-                Diagnostic("argument", f"`{text}` does not depend on `{self.unknown.name}`", source.span(0, len(text)))
-            )
-        return expr, direction
-
-    def _edge(self, values: Values) -> Best | None:
-        """Without an objective: the upper end of the set, or else its lower one, where conditions make it."""
-        if not values.intervals:
-            return None
-        high, low = values.intervals[-1].high, values.intervals[0].low
-        if high is not None:
-            return Best(high.value, self._rounded(high, floor))
-        beginning = self.domain.intervals[0].low.value
-        return Best(low.value, self._rounded(low, None)) if low.value > beginning else None
-
-    def _rounded(self, edge: Edge, how: type[floor] | None) -> Expr | None:
-        """The closed form of an end, with the rounding that made it whole."""
-        if edge.expr is None or not self.unknown.whole or edge.expr.is_Integer:
-            return edge.expr
-        if edge.expr == rational(edge.value) or edge.value.denominator != 1:
-            return edge.expr
-        return floor(edge.expr, evaluate=False) if how is not None else -floor(-edge.expr, evaluate=False)
-
-    def _binding(self, best: Best | None, values: Values, direction: int | None) -> list[int]:
-        """The conditions that fail just beyond the best value."""
-        if best is None or best.value is None:
-            return []
-        x = best.value
-        if self.candidates is not None and self.unknown.whole:
-            i = self.candidates.index(x) if x in self.candidates else 0
-            beyond = [self.candidates[j] for j in (i - 1, i + 1) if 0 <= j < len(self.candidates)]
-        else:
-            width = Fraction(self.step) if self.unknown.whole else x * Fraction(1, 10**9)
-            beyond = [x - width, x + width]
-        if direction is not None:
-            beyond = beyond[1:] if direction > 0 else beyond[:1]
-        outside = [y for y in beyond if self.domain.holds(y) and not values.holds(y)]
-        failing = {p.condition for y in outside for p in self.inequalities if not p.holds(self.x, y)}
-        return sorted(failing)
-
-    def _optimum(self, values: Values, expr: Expr, direction: int, status: str, left: str) -> Solution:
-        def at(x: Fraction) -> Fraction:
-            return comparable(figure(expr, {self.x: x})) * direction
-
-        points = self._points(values, expr)
-        if values.intervals[-1].high is None and self.candidates is None:
-            try:
-                rising = slope_at_infinity(expr, self.x) * direction
-            except Unsolvable:
-                rising = 0
-            if rising > 0:
-                known = max(map(at, self._foremost(points, expr, direction)), default=None)
-                far = Fraction(10) ** 40
-                tends = figure(expr, {self.x: far})
-                limit = tends if known is not None and abs(comparable(tends)) < abs(known) * 10**15 else None
-                return self._answer("unbounded", values, left=left, limit=limit)
-        x = max(self._foremost(points, expr, direction), key=lambda p: (at(p), -p))
-        best = Best(x, self._closed_form(values, x), objective=figure(expr, {self.x: x}))
-        side = None
-        for delta in (1, -1):
-            near = x + delta * (Fraction(self.step) if self.unknown.whole else x * Fraction(1, 10**9))
-            if near > 0 and not values.holds(near) and at(near) > at(x):
-                side = delta
-        return self._answer(status, values, best, self._binding(best, values, side) if side else (), left=left)
-
-    def _foremost(self, points: list[Fraction], expr: Expr, direction: int) -> list[Fraction]:
-        """Of many points those that may be the best: of a sum of hundreds of `max` a figure takes long, a piece not."""
-        if len(points) <= _FEW or self.candidates is not None:
-            return points
-        found = ratio(expr, self.x)
-        near = {x: found.value(x) * direction for x in points}
-        top = max(near.values())
-        return [x for x, value in near.items() if top - value <= abs(top) * _NEAR]
-
-    def _closed_form(self, values: Values, x: Fraction) -> Expr | None:
-        for interval in values.intervals:
-            if interval.high is not None and interval.high.value == x:
-                return self._rounded(interval.high, floor) or rational(x)
-            if interval.low.value == x:
-                return self._rounded(interval.low, None) or rational(x)
-        return rational(x) if self.unknown.whole else None
-
-    def _points(self, values: Values, expr: Expr) -> list[Fraction]:
-        """The values at which the objective may be best: ends, and where it turns, rounded both ways."""
-        points: list[Fraction] = []
-        turns = stationary(expr, self.x) if self.candidates is None else []
-        for interval in values.intervals:
-            points.append(interval.low.value)
-            if interval.high is not None:
-                points.append(interval.high.value)
-        for turn in turns:
-            step = self.step
-            near = [turn] if not self.unknown.whole else [turn // step * step + i * step for i in (-1, 0, 1, 2)]
-            points += [Fraction(x) for x in near]
-        return sorted({p for p in points if p > 0 and values.holds(p)})
-
-    # --- symbols that stay
-
-    def _symbolic(self, others: set[Symbol]) -> Solution:
-        """Bounds in the symbols that are free, where each condition is a polynomial of degree 2 at most."""
-        missing = listed(sorted(s.name for s in others))
-        refusal = SpecError(
-            Diagnostic("open", f"these conditions are solved with figures only: {missing} has none", help=_help(others))
-        )
-        if self.objective is not None or self.candidates is not None:
-            raise refusal
-        lows: list[Expr] = []
-        highs: list[Expr] = []
-        conditions: list[Boolean] = []
-        for part in self.inequalities:
-            bound = _bound(part, self.x)
-            if bound is None:
-                raise refusal
-            expr, upper, condition = bound
-            (highs if upper else lows).append(expr)
-            if part.relation == "==":
-                lows.append(expr)
-            conditions.append(condition)
-        best = Min(*highs) if highs else Max(*lows)
-        interval = Interval(
-            Edge(Fraction(0), False, Max(*lows) if lows else None),
-            Edge(Fraction(0), True, Min(*highs)) if highs else None,
-        )
-        return Solution(
-            self.unknown,
-            self.question.conditions,
-            "solved",
-            Values((interval,)),
-            Best(None, best, And(*conditions)),
-            self.question.conditions if len(self.question.conditions) == 1 else (),
-        )
+            here = model(value)
+            if here is None:
+                continue
+            holding = [condition.holds(asked.unknown.symbol, value) for condition in here.conditions]
+        except OutOfTime:
+            left = Values.points(candidates[i:])
+            break
+        tried[value] = here
+        for values, holds in zip(held, holding, strict=True):
+            if holds:
+                values.append(value)
+    inside = replace(domain, values=Values.points(tried) | left)
+    return _Held(inside, tuple(Searched(Values.points(values), left) for values in held), tried)
 
 
-def _help(others: set[Symbol]) -> str:
-    return " ".join(
-        f"--{s.name.replace('_', '-')} N" if s.name in WORKLOAD else f"--set {s.name}=N"
-        for s in sorted(others, key=lambda s: s.name)
+# --- the answer
+
+
+def _answered(asked: Asked, held: _Held) -> Solution:
+    """The set as it was found, its best value, and what ends it; what time did not allow is left out and said."""
+    if held.tried:
+        asked = replace(asked, conditions=next(iter(held.tried.values())).conditions)
+    found = Solution(
+        asked,
+        "solved" if held.left.empty else "incomplete",
+        held.values,
+        tuple(one.held for one in held.each),
+        left=held.left,
+        domain=held.domain,
+        tried=None if held.tried is None else tuple(held.tried),
     )
-
-
-def _bound(part: Inequality, x: Symbol) -> tuple[Expr, bool, Boolean] | None:
-    """The bound that an inequality sets, whether it is an upper one, and when it does."""
-    if part.expr.atoms(Max, Min) and any(x in m.free_symbols for m in part.expr.atoms(Max, Min)):
-        return None
-    over, under = part.expr.together().as_numer_denom()
-    if sign(under) != 1:
-        return None
     try:
-        poly = Poly(over, x)
-    except PolynomialError:
+        if not found.values.empty:
+            return _with_best(found, held)
+        return found if not found.left.empty else _without(found, held)
+    except OutOfTime as reason:
+        return replace(found, status="incomplete", unfinished=str(reason))
+
+
+def _without(found: Solution, held: _Held) -> Solution:
+    """Nothing holds: a smallest conflict; or where an equation is met between whole numbers, there."""
+    between = _between(found.asked, held)
+    if not between.empty:
+        first = between.intervals[0].low
+        return replace(found, values=between, between=True, best=Best(first.value, first.expr))
+    conflict = _conflict(held)
+    nearest = _nearest(found.asked, held, conflict[0]) if len(conflict) == 1 else None
+    named = tuple(found.conditions[i] for i in conflict)
+    return replace(found, status="unsatisfiable", conflict=named, nearest=nearest)
+
+
+def _between(asked: Asked, held: _Held) -> Values:
+    """The numbers at which an equation is met, where none of them is whole."""
+    equation = any(part.relation == "==" for condition in asked.conditions for part in condition.parts)
+    if not equation or not asked.unknown.whole or held.tried is not None or held.domain.values.empty:
+        return Values(())
+    found = Values((Interval(held.domain.values.intervals[0].low, held.domain.values.intervals[-1].high),))
+    for condition in asked.conditions:
+        for part in condition.parts:
+            try:
+                found = found & solution(part.expr, part.relation, asked.unknown.symbol)
+            except OutOfTime:
+                raise
+            except Unsolvable:
+                return Values(())
+    return found
+
+
+def _conflict(held: _Held) -> list[int]:
+    """Conditions dropped one by one as long as nothing satisfies the rest: each that stays is needed."""
+    kept = list(range(len(held.each)))
+    for i in list(kept):
+        fewer = [k for k in kept if k != i]
+        if replace(held, each=tuple(held.each[k] for k in fewer)).values.empty:
+            kept = fewer
+    return kept
+
+
+def _nearest(asked: Asked, held: _Held, i: int) -> Binding | None:
+    """Where a condition that holds nowhere comes nearest to it; None where that is not known."""
+    condition, x = asked.conditions[i], asked.unknown.symbol
+    if held.domain.values.empty or not (asked.unknown.whole or held.tried is not None):
         return None
-    if any(x in c.free_symbols for c in poly.coeffs()):
+    points = list(held.tried) if held.tried is not None else _turns(condition, held.domain.values, x)
+    gaps: dict[Fraction, Fraction] = {}
+    for at in points:
+        left, right = held.sides(asked, i, at)
+        if left is not None and right is not None:
+            gaps[at] = abs(comparable(left) - comparable(right))
+    if not gaps:
         return None
-    below = part.relation in ("<=", "<", "==")
-    match poly.all_coeffs():
-        case [a, b]:
-            rising = sign(a)
-            value = cancel(-b / a)
-            if rising is None:
-                return value, below, a > 0
-            positive = sign(-b) == rising
-            return value, (rising > 0) == below, S.true if positive else value > 0
-        case [a, b, c] if sign(a) == 1 and sign(c) == -1:
-            return (-b + sqrt(b**2 - 4 * a * c)) / (2 * a), below, S.true
-        case [a, b, c] if sign(a) == -1 and sign(c) == 1:
-            return (b + sqrt(b**2 - 4 * a * c)) / (-2 * a), not below, S.true
+    at = min(gaps, key=lambda v: (gaps[v], v))
+    sides = held.sides(asked, i, at)
+    return Binding(condition, at, at, sides, sides)
+
+
+def _turns(condition: Condition, values: Values, x: Symbol) -> list[Fraction]:
+    """Where the two sides of a condition may be nearest; none where they near each other without end."""
+    difference = condition.parts[0].expr if condition.crossing is not None else condition.left - condition.right
+    first, last = values.intervals[0].low.value, values.intervals[-1].high
+    points = [first] if last is None else [first, last.value]
+    here = value_at(difference, x, first)
+    if here is None:
+        return []
+    try:
+        if last is None and slope_at_infinity(difference, x) * comparable(here) < 0:
+            return []
+        turns = [Fraction(round(turn)) for turn in stationary(difference, x)]
+        return [*points, *(turn for turn in turns if values.holds(turn))]
+    except OutOfTime:
+        raise
+    except Unsolvable:
+        whole = bounds(difference, x, first, Fraction(MOST) if last is None else last.value)
+        away = whole.monotone and (last is not None or whole.rises == (comparable(here) > 0))
+        return points if away else []
+
+
+# --- the best value
+
+
+def _with_best(found: Solution, held: _Held) -> Solution:
+    asked = found.asked
+    if asked.question.maximize is None and asked.question.minimize is None:
+        best, side = _edge(found.values, held, asked), 0
+    else:
+        direction = 1 if asked.question.maximize is not None else -1
+        chosen = _tried_best(found, held, direction) if held.tried is not None else _optimum(found, direction)
+        if isinstance(chosen, Tends):
+            return replace(
+                found, status="unbounded" if found.left.empty else "incomplete", tends=chosen, ends=_ends(found, held)
+            )
+        best, side = chosen, _better_side(found, held, chosen.value, direction)
+    if best is None:
+        return replace(found, ends=_ends(found, held))
+    beyond = [held.beyond(asked, best.value, side)] if side else [held.beyond(asked, best.value, d) for d in (1, -1)]
+    binding = _bindings(found, held, best.value, beyond)
+    said = {(b.condition.text, b.at) for b in binding}
+    others = tuple(b for b in _ends(found, held) if (b.condition.text, b.at) not in said)
+    same = best.objective is not None and not binding and _same_beyond(found, held, best)
+    return replace(found, best=best, binding=binding, ends=others, same_beyond=same)
+
+
+def _bindings(found: Solution, held: _Held, at: Fraction, beyond: Iterable[Fraction | None]) -> tuple[Binding, ...]:
+    """The conditions that fail at values just beyond one that does."""
+    bound: dict[int, Binding] = {}
+    for there in beyond:
+        if there is None or found.values.holds(there):
+            continue
+        for i, condition in enumerate(found.conditions):
+            if i not in bound and not held.holds(i, there) and not held.each[i].left.holds(there):
+                sides = held.sides(found.asked, i, at), held.sides(found.asked, i, there)
+                here = condition if held.tried is None else held.tried[at].conditions[i]
+                bound[i] = Binding(here, at, there, *sides)
+    return tuple(bound.values())
+
+
+def _ends(found: Solution, held: _Held) -> tuple[Binding, ...]:
+    """What ends the first stretches of the set."""
+    ends: list[Binding] = []
+    for interval in found.values.intervals[:2]:
+        for edge, direction in ((interval.low, -1), (interval.high, 1)):
+            if edge is not None:
+                ends += _bindings(found, held, edge.value, [held.beyond(found.asked, edge.value, direction)])
+    return tuple(ends)
+
+
+def _edge(values: Values, held: _Held, asked: Asked) -> Best | None:
+    """Without an objective: the upper end of the set, or else its lower one, where conditions make it."""
+    for edge, direction in ((values.intervals[-1].high, 1), (values.intervals[0].low, -1)):
+        if edge is not None and edge.closed and held.beyond(asked, edge.value, direction) is not None:
+            return Best(edge.value, _rounded(edge, asked.unknown, direction))
     return None
 
 
-def _names(node: syntax.Expression, quantity: str) -> bool:
-    match node:
-        case syntax.Name():
-            return node.id == quantity
-        case syntax.Call():
-            return node.function == quantity
-    return False
+def _rounded(edge: Edge, unknown: Unknown, direction: int) -> Expr | None:
+    """The closed form of an end, with the rounding that made it whole."""
+    if edge.expr is None or not unknown.whole or edge.expr == rational(edge.value):
+        return edge.expr
+    return floor(edge.expr, evaluate=False) if direction > 0 else -floor(-edge.expr, evaluate=False)
 
 
-def _is_whole(expr: Expr, x: Symbol, value: Fraction) -> bool:
+def _tried_best(found: Solution, held: _Held, direction: int) -> Best:
+    points = [i.low.value for i in found.values.intervals]
+    values = {x: held.objective(found.asked, x) for x in points}
+    known = {x: comparable(value) * direction for x, value in values.items() if value is not None}
+    if not known:
+        raise SpecError(Diagnostic("open", "the objective has no figure at any of the values"))
+    x = max(known, key=lambda v: (known[v], -v))
+    return Best(x, rational(x), values[x])
+
+
+def _optimum(found: Solution, direction: int) -> Best | Tends:
+    """The best of the ends of the set and of the points at which the objective turns, or what it tends to."""
+    asked = found.asked
+    objective, x = asked.objective, asked.unknown.symbol
+    assert objective is not None
+
+    def at(value: Fraction) -> Fraction:
+        there = value_at(objective.expr, x, value)
+        if there is None:
+            raise SpecError(Diagnostic("open", f"`{objective.text}` has no figure at {x} = {value}"))
+        return comparable(there)
+
     try:
-        found = figure(expr, {x: value})
-    except (Open, ZeroDivisionError):
-        return False
-    return isinstance(found, Fraction) and found.denominator == 1 and found >= 0
+        points = _points(found, objective)
+        rising = found.values.intervals[-1].high is None and slope_at_infinity(objective.expr, x) * direction > 0
+        tends: list[tuple[Fraction | None, Figure | None]] = []
+        if rising:
+            tends.append((None, limit_at_infinity(objective.expr, x)))
+    except OutOfTime:
+        raise
+    except Unsolvable:
+        return _by_search(found, objective, direction, at)
+    best = max(points, key=lambda p: (at(p) * direction, -p), default=None)
+    for edge, near in _open_edges(found.values):
+        if best is None or at(near) * direction > at(best) * direction:
+            tends.append((edge, value_at(objective.expr, x, edge)))
+    for towards, limit in tends:
+        if best is None or limit is None or comparable(limit) * direction > at(best) * direction:
+            return Tends(towards, limit)
+    assert best is not None
+    return Best(best, _closed_form(found, best), value_at(objective.expr, x, best))
 
 
-def _plain(left: Expr, right: Expr, relation: str, index: int) -> list[Inequality]:
-    """`left relation right` as inequalities to zero: `floor` undone, a `max` that must be small taken apart."""
-    if isinstance(right, floor) and not isinstance(left, floor):
-        left, right, relation = right, left, _FLIPPED[relation]
-    if isinstance(left, floor) and is_number(right):
-        inner, least = left.args[0], -floor(-right)
-        match relation:
-            case ">=":
-                return [Inequality(inner - least, ">=", index)]
-            case ">":
-                return [Inequality(inner - floor(right) - 1, ">=", index)]
-            case "<=":
-                return [Inequality(inner - floor(right) - 1, "<", index)]
-            case "<":
-                return [Inequality(inner - least, "<", index)]
-            case _:
-                return [Inequality(inner - right, ">=", index), Inequality(inner - right - 1, "<", index)]
-    difference = left - right
-    kind = {"<=": Max, "<": Max, ">=": Min, ">": Min}.get(relation)
-    terms = Add.make_args(difference)
-    taken = [t for t in terms if kind is not None and isinstance(t, kind)]
-    if len(taken) == 1:
-        rest = difference - taken[0]
-        return [Inequality(arg + rest, relation, index) for arg in taken[0].args]
-    return [Inequality(difference, relation, index)]
+def _by_search(
+    found: Solution, objective: Objective, direction: int, at: Callable[[Fraction], Fraction]
+) -> Best | Tends:
+    """Where no closed form tells where the objective turns."""
+    unknown, x = found.unknown, found.unknown.symbol
+    step, offset = (found.domain.step, found.domain.offset) if found.domain is not None else (1, 0)
+    grid = Values(tuple(_scaled(i, Fraction(1, step), Fraction(-offset, step)) for i in found.values.intervals))
+    expr = put_in(objective.expr, {x: offset + step * x})
+    try:
+        place = best_within(expr, direction, x, grid, lambda j: at(offset + step * j), unknown.whole)
+    except OutOfTime:
+        raise
+    except Unsolvable as reason:
+        what = f"the best `{objective.text}` cannot be proved"
+        raise SpecError(Diagnostic("unsolvable", what, facts=(str(reason),))) from None
+    if place is None:
+        raise OutOfTime("the time given by --budget is spent before the best value was proved")
+    value = offset + step * place
+    last = found.values.intervals[-1].high
+    if (last is None and value >= MOST) or not found.values.holds(value):
+        towards = None if value >= MOST else Fraction(0) if value * MOST <= 1 else value
+        return Tends(towards, value_at(objective.expr, x, value))
+    return Best(value, _closed_form(found, value), value_at(objective.expr, x, value))
 
 
-def _unknown(question: Question) -> Unknown:
-    name = question.unknown
-    program = question.compiled.program
-    if name.startswith("device."):
-        field, _, kind = name.removeprefix("device.").partition(".")
-        if field not in _DEVICE_UNITS or (kind and field != "peak"):
-            near = nearest(field, _DEVICE_UNITS)
-            raise SpecError(
-                Diagnostic(
-                    "unknown-name",
-                    f"a device has no `{name.removeprefix('device.')}` to solve for",
-                    facts=(f"it has {listed(_DEVICE_UNITS)}",),
-                    help=f"`device.{near}` is near" if near else "",
-                )
-            )
-        unit, scale = _DEVICE_UNITS[field]
-        return Unknown(name, symbol(name), False, unit, scale)
-    name = name.removeprefix("dim.")
-    if name not in program.dims and name not in WORKLOAD:
-        known = [*program.dims, *WORKLOAD, *(f"device.{f}" for f in _DEVICE_UNITS)]
-        near = nearest(name, known)
+def _open_edges(values: Values) -> Iterator[tuple[Fraction, Fraction]]:
+    """Ends that are not in the set, each with a value of the set very near."""
+    for interval in values.intervals:
+        low, high = interval.low, interval.high
+        if not low.closed:
+            yield low.value, low.value * (1 + _VERY_NEAR) if low.value else Fraction(1, MOST)
+        if high is not None and not high.closed:
+            yield high.value, high.value * (1 - _VERY_NEAR)
+
+
+def _points(found: Solution, objective: Objective) -> list[Fraction]:
+    """The values at which the objective may be best: ends, and where it turns, rounded both ways."""
+    values, unknown, domain = found.values, found.unknown, found.domain
+    step, offset = (domain.step, domain.offset) if domain is not None else (1, 0)
+    points = [edge.value for i in values.intervals for edge in (i.low, i.high) if edge is not None]
+    for turn in stationary(objective.expr, unknown.symbol):
+        below = offset + (turn - offset) // step * step
+        points += [below + Fraction(i * step) for i in (-1, 0, 1, 2)] if unknown.whole else [turn]
+    return sorted({Fraction(p) for p in points if values.holds(Fraction(p))})
+
+
+def _closed_form(found: Solution, x: Fraction) -> Expr | None:
+    for interval in found.values.intervals:
+        if interval.high is not None and interval.high.value == x:
+            return _rounded(interval.high, found.unknown, 1) or rational(x)
+        if interval.low.value == x:
+            return _rounded(interval.low, found.unknown, -1) or rational(x)
+    return rational(x) if found.unknown.whole else None
+
+
+def _better_side(found: Solution, held: _Held, x: Fraction, direction: int) -> int:
+    """On which side of the best value a better one lies, that conditions exclude; 0 for neither."""
+    here = held.objective(found.asked, x)
+    assert here is not None
+    for side in (1, -1):
+        there = held.beyond(found.asked, x, side)
+        if there is None or found.values.holds(there):
+            continue
+        value = held.objective(found.asked, there)
+        if value is not None and comparable(value) * direction > comparable(here) * direction:
+            return side
+    return 0
+
+
+def _same_beyond(found: Solution, held: _Held, best: Best) -> bool:
+    there = held.beyond(found.asked, best.value, 1)
+    return there is not None and found.values.holds(there) and held.objective(found.asked, there) == best.objective
+
+
+# --- symbols that stay
+
+
+def _in_symbols(asked: Asked) -> Solution:
+    """Bounds in the symbols that are free, where each condition is a polynomial of degree 2 at most."""
+    missing = sorted(s.name for s in asked.free)
+    try:
+        domain = domain_of(asked)
+        if asked.objective is not None:
+            raise Unsolvable("the best value is a matter of figures")
+        if domain.divisors is not None:
+            raise Unsolvable(f"values of `{asked.unknown.name}` are tried one by one")
+        parts = [(part.expr, part.relation) for condition in asked.conditions for part in condition.parts]
+        found = cases(parts, asked.unknown.symbol)
+    except Unsolvable as reason:
         raise SpecError(
             Diagnostic(
-                "unknown-name",
-                f"there is no dim `{name}` to solve for",
-                facts=() if near else (f"there are {listed(known, 40)}",),
-                help=f"`{near}` is near" if near else "",
+                "open",
+                f"give {listed(missing)} a value: what is asked here is solved with figures only",
+                facts=(str(reason),),
+                help=" ".join(map(_option, missing)),
             )
-        )
-    given = question.compiled.environment.given.get(name)
-    if isinstance(given, syntax.Expression) and not isinstance(given, syntax.Number) and name in program.dims:
-        raise SpecError(
-            Diagnostic(
-                "argument",
-                f"`{name}` is computed from other dims: {' '.join(given.span.text.split())}",
-                given.span,
-                help=f"solve for a dim in it, or make it free-standing: --set {name}=1",
-            )
-        )
-    return Unknown(name, symbol(name), True)
+        ) from None
+    return Solution(asked, "solved" if found else "unsatisfiable", Values(()), domain=domain, cases=found, conflict=())
 
 
-def _opened(question: Question, unknown: Unknown) -> tuple[Compiled, Setting]:
-    """The spec and the setting with the unknown left open."""
-    compiled, setting = question.compiled, question.setting
-    if unknown.name.startswith("device."):
-        if setting.device is None:
-            raise SpecError(Diagnostic("device", f"`{unknown.name}` needs a device", help="--device h100-sxm"))
-        return compiled, replace(setting, device=_device(setting.device, unknown, compiled))
-    if unknown.symbol == new_tokens:
-        return compiled, replace(setting, run=replace(setting.run, new_tokens=new_tokens))
-    if unknown.name in WORKLOAD:
-        return compiled, setting
-    return compiled.freed([unknown.name]), setting
-
-
-def _device(device: Device, unknown: Unknown, compiled: Compiled) -> Device:
-    """A device with one figure open: that of a single one, where it stands for several."""
-    field, _, kind = unknown.name.removeprefix("device.").partition(".")
-    value = unknown.symbol * device.count
-    if field != "peak":
-        return replace(device, **{field: value})
-    kind = kind or str(compiled.environment.dtypes["compute"])
-    if kind != VECTOR:
-        device.peak(kind)
-    return replace(device, peaks={**device.peaks, kind: value})
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')} N" if name in (*WORKLOAD, *REQUEST) else f"--set {name}=N"

@@ -6,6 +6,20 @@ from fractions import Fraction
 from math import floor, log10
 
 from costmodel.figures import Figure, as_float
+from costmodel.units import (
+    BYTES,
+    BYTES_PER_SECOND,
+    FLOP,
+    FLOP_PER_BYTE,
+    FLOP_PER_SECOND,
+    PER_SECOND,
+    PLAIN,
+    SECONDS,
+    USD,
+    USD_PER_SECOND,
+    WATT,
+    Dimension,
+)
 
 _SCALES = ((15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k"), (0, ""))
 
@@ -91,3 +105,39 @@ def with_prefix(value: Fraction, unit: str) -> str:
                 power, prefix = 9, "G"
             return f"{plain(value / 10**power)} {prefix}{unit}"
     return f"{plain(value)} {unit}"
+
+
+_METRIC = {BYTES: "B", FLOP: "FLOP", BYTES_PER_SECOND: "B/s", FLOP_PER_SECOND: "FLOP/s"}
+_PLAIN_UNITS = {
+    PLAIN: ("", 1),
+    PER_SECOND: ("/s", 1),
+    USD: (" USD", 1),
+    USD_PER_SECOND: (" USD/h", 3600),
+    FLOP_PER_BYTE: (" FLOP/B", 1),
+    WATT: (" W", 1),
+}
+
+
+def in_unit(value: Figure, dimension: Dimension, digits: int = 4) -> str:
+    """A figure of any dimension in a unit of a size that suits it: `20 ms`, `1.074 GB`, `2.5 USD/h`."""
+    size = abs(as_float(value))
+    factor: Fraction | int
+    if dimension == SECONDS:
+        factor, unit = (1, " s") if size >= 1 else (1000, " ms") if size >= 1e-5 or size == 0 else (10**6, " us")
+    elif dimension in _METRIC:
+        power, prefix = next(((p, x) for p, x in _SCALES if size >= 10**p), (0, ""))
+        factor, unit = Fraction(1, 10**power), f" {prefix}{_METRIC[dimension]}"
+    else:
+        unit, factor = _PLAIN_UNITS.get(dimension, (f" {dimension}", 1))
+    amount = value * (factor if isinstance(value, Fraction) else as_float(Fraction(factor)))
+    if isinstance(amount, Fraction) and (amount * 1000).denominator == 1:
+        return plain(amount).replace("-", "−") + unit
+    return significant(as_float(amount), digits) + unit
+
+
+def told_apart(a: Figure, b: Figure, dimension: Dimension) -> tuple[str, str]:
+    """Two figures with as many digits as it takes to see that they differ."""
+    for digits in (4, 6, 8, 11, 15):
+        if a == b or significant(as_float(a), digits) != significant(as_float(b), digits):
+            break
+    return in_unit(a, dimension, digits), in_unit(b, dimension, digits)

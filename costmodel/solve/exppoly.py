@@ -209,13 +209,18 @@ class ExpPoly:
         exact = self._exact(x)
         return exact if exact is not None else _middle(self._interval(x, 60))
 
+    @property
+    def leading(self) -> tuple[tuple[Fraction, int], Fraction]:
+        """What outgrows the rest: its base and its power of x, and its coefficient. Not of the zero function."""
+        base = max(self.terms)
+        return (base, len(self.terms[base])), self.terms[base][-1]
+
     def sign_at_infinity(self) -> int:
         """The sign of f(x) for all large x."""
         if self.is_zero:
             return 0
-        base = max(self.terms)
-        leading = self.terms[base][-1]
-        return (leading > 0) - (leading < 0)
+        _, coefficient = self.leading
+        return (coefficient > 0) - (coefficient < 0)
 
     @cached_property
     def roots(self) -> tuple[Root, ...]:

@@ -42,6 +42,12 @@ class Ratio:
 
 
 _ONE = Piecewise.of(ExpPoly.constant(1))
+# beyond this the roots of what comes out are too many to be isolated one by one
+_MOST_POWER = 12
+
+
+def _small(exponent: Expr) -> bool:
+    return bool(exponent.is_Integer and abs(exponent) <= _MOST_POWER)
 
 
 def ratio(expr: Expr, unknown: Symbol) -> Ratio:
@@ -51,7 +57,7 @@ def ratio(expr: Expr, unknown: Symbol) -> Ratio:
         Unsolvable: the unknown stands where a quotient of exponential polynomials has no place for it.
         Open: another symbol has no figure.
     """
-    if unknown not in expr.free_symbols:
+    if not expr.has(unknown):
         return Ratio(fold(expr, unknown, {}), _ONE)
     if isinstance(expr, Add):
         return _sum([ratio(arg, unknown) for arg in expr.args])
@@ -60,6 +66,8 @@ def ratio(expr: Expr, unknown: Symbol) -> Ratio:
     if isinstance(expr, Max | Min):
         least = isinstance(expr, Min)
         return _folded([ratio(arg, unknown) for arg in expr.args], lambda a, b: _chosen(a, b, least))
+    if isinstance(expr, Pow) and unknown in expr.base.free_symbols and not _small(expr.exp):
+        raise Unsolvable(f"`{unknown}` stands in a power of more than {_MOST_POWER}")
     if isinstance(expr, Pow) and isinstance(expr.exp, Rational) and expr.exp < 0:
         inverse = ratio(expr.base ** (-expr.exp), unknown)
         return Ratio(inverse.under, inverse.over)
@@ -184,3 +192,15 @@ def slope_at_infinity(expr: Expr, unknown: Symbol) -> int:
     found = ratio(expr, unknown)
     over, under = found.over.cells[-1].function, found.under.cells[-1].function
     return (over.derivative() * under - over * under.derivative()).sign_at_infinity()
+
+
+def limit_at_infinity(expr: Expr, unknown: Symbol) -> Fraction | None:
+    """What a quotient tends to as x grows; None where it grows without end."""
+    found = ratio(expr, unknown)
+    over, under = found.over.cells[-1].function, found.under.cells[-1].function
+    if over.is_zero:
+        return Fraction(0)
+    (of_over, a), (of_under, b) = over.leading, under.leading
+    if of_over == of_under:
+        return a / b
+    return None if of_over > of_under else Fraction(0)

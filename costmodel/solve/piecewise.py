@@ -16,6 +16,8 @@ from costmodel.solve.budget import Unsolvable, look_at_time
 from costmodel.solve.exppoly import ExpPoly, Root
 
 _SAME = Fraction(1, 10**25)
+# beyond this the roots of what comes out are too many to be isolated one by one
+_MOST_POWER = 64
 
 
 @dataclass(frozen=True)
@@ -171,10 +173,10 @@ def fold(expr: Expr, unknown: Symbol, values: Mapping[Symbol, Fraction]) -> Piec
         Unsolvable: the unknown stands where this class has no place for it.
         Open: another symbol has no figure.
     """
-    if unknown not in expr.free_symbols:
+    if not expr.has(unknown):
         value = figure(expr, values)
         if not isinstance(value, Fraction):
-            raise Unsolvable("a power is too large to be held exactly")
+            raise Unsolvable("a power is too long to be held exactly")
         return Piecewise.of(ExpPoly.constant(value))
     if expr == unknown:
         return Piecewise.of(ExpPoly.unknown())
@@ -204,6 +206,8 @@ def _power(expr: Expr, unknown: Symbol, values: Mapping[Symbol, Fraction]) -> Pi
     if unknown in base.free_symbols:
         if not isinstance(exponent, Rational) or not exponent.is_Integer or exponent < 0:
             raise Unsolvable(f"`{unknown}` stands in a denominator or under a root")
+        if exponent > _MOST_POWER:
+            raise Unsolvable(f"`{unknown}` stands in a power of more than {_MOST_POWER}")
         factor = fold(base, unknown, values)
         result = Piecewise.of(ExpPoly.constant(1))
         for _ in range(int(exponent)):

@@ -54,8 +54,8 @@ class Values:
             if interval.empty:
                 continue
             last = joined[-1] if joined else None
-            if last is not None and last.high is not None and _meet(last.high, interval.low):
-                joined[-1] = Interval(last.low, interval.high)
+            if last is not None and (last.high is None or _meet(last.high, interval.low)):
+                joined[-1] = Interval(last.low, _upper(last.high, interval.high))
             else:
                 joined.append(interval)
         return cls(tuple(joined))
@@ -75,6 +75,10 @@ class Values:
                     found.append(both)
         return Values(tuple(sorted(found, key=lambda interval: interval.low.value)))
 
+    def __or__(self, other: Values) -> Values:
+        """What lies in one of both."""
+        return Values.of(sorted((*self.intervals, *other.intervals), key=lambda i: (i.low.value, not i.low.closed)))
+
     @property
     def empty(self) -> bool:
         return not self.intervals
@@ -82,18 +86,18 @@ class Values:
     def holds(self, x: Fraction) -> bool:
         return any(interval.holds(x) for interval in self.intervals)
 
-    def whole(self, step: int = 1) -> Values:
-        """The multiples of a whole number in it, each run of them an interval with its ends in it."""
+    def whole(self, step: int = 1, offset: int = 0) -> Values:
+        """The whole numbers offset + step · j in it, each run of them an interval with its ends in it."""
         runs: list[Interval] = []
         for interval in self.intervals:
-            low = -(-interval.low.value // step) * step
+            low = offset + -((offset - interval.low.value) // step) * step
             if low == interval.low.value and not interval.low.closed:
                 low += step
             start = Edge(Fraction(low), True, interval.low.expr)
             if interval.high is None:
                 runs.append(Interval(start, None))
                 continue
-            high = interval.high.value // step * step
+            high = offset + (interval.high.value - offset) // step * step
             if high == interval.high.value and not interval.high.closed:
                 high -= step
             if high >= low:
@@ -119,8 +123,17 @@ def _meet(high: Edge, low: Edge) -> bool:
 def _inner(a: Edge, b: Edge, low: bool) -> Edge:
     """The end that leaves less: the greater of two lower ends, or the lesser of two upper ones."""
     if a.value == b.value:
-        return b if a.closed else a
+        return a if not a.closed or (b.closed and b.expr is None) else b
     return a if (a.value > b.value) == low else b
+
+
+def _upper(a: Edge | None, b: Edge | None) -> Edge | None:
+    """The end that leaves more, of two upper ones."""
+    if a is None or b is None:
+        return None
+    if a.value == b.value:
+        return a if a.closed else b
+    return a if a.value > b.value else b
 
 
 def _lower(a: Edge | None, b: Edge | None) -> Edge | None:
