@@ -24,6 +24,7 @@ COMMANDS = {
     "compare": "Specs side by side, on one device or several, and which is better where.",
     "graph": "The dataflow graph.",
     "list": "What is shipped: models, devices, operations, quantities.",
+    "import": "A spec from a model's published config.json.",
     "new": "Start a spec of one's own from a shipped one.",
     "fmt": "Lay specs out canonically, comments kept.",
     "cache": "The answers kept on disk: how many, or remove them.",

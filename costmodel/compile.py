@@ -18,7 +18,8 @@ from costmodel.dtypes import ROLES, DType, dtype, no_such_dtype
 from costmodel.elaborate.dataflow import Dataflow
 from costmodel.elaborate.environment import Choice, Environment, PhaseSettings, environment, find_phase
 from costmodel.elaborate.expand import elaborate
-from costmodel.library import find_spec
+from costmodel.importer import as_spec
+from costmodel.library import find_spec, is_config
 from costmodel.names import listed, near_help, nearest
 from costmodel.ops import Counting
 from costmodel.parser import parse_expression
@@ -332,7 +333,7 @@ def compile_spec(argument: str) -> Compiled:
         SpecError: there is no such spec or variant, or it has faults.
     """
     source, variant = find_spec(argument)
-    return compile_source(source, argument, variant)
+    return compile_source(as_spec(source) if is_config(source.name) else source, argument, variant)
 
 
 def with_sets(compiled: Compiled, sets: Iterable[str], option_name: str = "--set") -> Compiled:

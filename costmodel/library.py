@@ -14,6 +14,7 @@ from costmodel.names import listed, near_help, nearest
 from costmodel.source import Diagnostic, Source, Span, SpecError
 
 MOST_BYTES = 16_000_000
+MOST_CONFIG_BYTES = 4_000_000
 MOST_ENTRIES = 1_000
 SHIPPED = "specs"
 
@@ -40,8 +41,8 @@ def shown_path(path: Path) -> str:
         return str(path)
 
 
-def read(path: Path, span: Span | None = None) -> Source:
-    """Read a spec: a regular file of at most 16 MB, in UTF-8.
+def read(path: Path, span: Span | None = None, most: int = MOST_BYTES) -> Source:
+    """Read a text: a regular file of at most 16 MB, or of less, in UTF-8.
 
     Raises:
         SpecError: it is not there, no such file, too large, or no text.
@@ -52,7 +53,7 @@ def read(path: Path, span: Span | None = None) -> Source:
         return SpecError(Diagnostic(code, f"`{name}` cannot be read: {why}", span, help=_near_file(path)))
 
     try:
-        data = read_regular(path, MOST_BYTES)
+        data = read_regular(path, most)
     except Unusable as fault:
         raise refuse(fault.why, fault.code) from None
     provenance.read_file(path, data)
@@ -68,7 +69,7 @@ def read(path: Path, span: Span | None = None) -> Source:
 def find_spec(argument: str) -> tuple[Source, str | None]:
     """What SPEC on the command line means: a source, and the variant behind `:`.
 
-    A path, or the name of a shipped spec.
+    A path, or the name of a shipped spec; the source of a config.json is that file's own text.
 
     Raises:
         SpecError: there is no such spec, or it cannot be read.
@@ -83,14 +84,8 @@ def find_spec(argument: str) -> tuple[Source, str | None]:
     name = str(path) if variant is None else argument.rpartition(":")[0]
     if name in shipped("models") and not is_file(path):
         return read(shipped("models")[name]), variant
-    if path.suffix == ".json":
-        raise SpecError(
-            Diagnostic(
-                "file",
-                f"`{name}` is no spec: a config.json cannot be read yet",
-                facts=("this version reads specs; shipped are " + listed(shipped("models")),),
-            )
-        )
+    if is_config(path):
+        return read(path, most=MOST_CONFIG_BYTES), variant
     if path.suffix == ".arch" or os.sep in name or os.path.exists(path):
         return read(path), variant
     raise SpecError(
@@ -101,6 +96,11 @@ def find_spec(argument: str) -> tuple[Source, str | None]:
             help=near_help(name, shipped("models")) or _near_file(path),
         )
     )
+
+
+def is_config(path: str | Path) -> bool:
+    """Whether a file is a model's config, by its name."""
+    return str(path).endswith(".json")
 
 
 def _near_file(path: Path) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import stat
 import subprocess
 import sys
@@ -102,6 +103,7 @@ def test_help_has_worked_examples(name: str, cli: Cli, tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "llama.arch").write_text(SMALL, encoding="utf-8")
+    shutil.copy(ROOT / "tests" / "data" / "configs" / "llama-3.1-8b.json", tmp_path / "config.json")
     page = re.sub(r"\\\n\s+", "", cli(name, "--help").out)
     examples = re.findall(rf"^  costmodel ({name} .*)$", page, flags=re.MULTILINE)
     assert examples

@@ -5,7 +5,8 @@ A page is read from top to bottom in a folder of its own. A block in `arch` is a
 output, one in `python` statements behind `>>>` and theirs. A line `...` in an output stands for any number of lines.
 `--update-golden` writes what is printed now into the page. A block in `json` with a command line behind it has the
 shape of that command's machine form: the same keys, and values of the same types; a key in capitals stands for any,
-and a value in a list has one of the shapes in it.
+and a value in a list has one of the shapes in it. With a name that ends in `.json` behind it, it is a file for later
+examples.
 """
 
 from __future__ import annotations
@@ -183,7 +184,7 @@ def differences(shape: Any, now: Any, place: str = "") -> Iterator[str]:
 def test_machine_forms(path: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for block in blocks(path.read_text(encoding="utf-8")):
-        if block.language == "json" and block.name:
+        if block.language == "json" and block.name and not block.name.endswith(".json"):
             done = cli(*shlex.split(block.name), "--json")
             assert done.status == 0, done.err
             found = sorted(set(differences(json.loads("\n".join(block.lines)), json.loads(done.out))))
@@ -204,6 +205,8 @@ def test_examples(
             found = check(str(spec))
             assert found.ok, f"line {block.line}: {[d.message for d in found.errors]}"
             assert not found.warnings, f"line {block.line}: {[d.message for d in found.warnings]}"
+        elif block.language == "json" and block.name.endswith(".json"):
+            Path(block.name).write_text("\n".join(block.lines) + "\n", encoding="utf-8")
         elif block.language in ("console", "python"):
             known = examples(block)
             for example in known:

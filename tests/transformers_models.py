@@ -1,7 +1,7 @@
 """Models of published configurations, built by transformers on PyTorch's meta device: no weights, no memory.
 
-`python -m tests.transformers_models` counts every row of data/parameters.json again and writes the file. It needs
-`pip install -e '.[oracle]'`.
+`python -m tests.transformers_models` counts every row of data/parameters.json and data/families.json again and writes
+the files. It needs `pip install -e '.[oracle]'`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-PATH = Path(__file__).with_name("data") / "parameters.json"
+DATA = Path(__file__).with_name("data")
 
 Row = dict[str, Any]
 
@@ -19,11 +19,17 @@ TOKENS = 63
 """Tokens of the measured prefill; the decode step is the one behind them."""
 FEW_TOKENS = 5
 """The same where the library runs a recurrence token by token."""
+CHUNKED_TOKENS = 64
+"""The same where it fills up the last chunk."""
 
 
-def read() -> dict[str, Any]:
-    """`{"transformers", "torch", "models": [{"spec", "class", "config", "params", PHASE: [batch, tokens, FLOPs]}]}`."""
-    recorded: dict[str, Any] = json.loads(PATH.read_text(encoding="utf-8"))
+def read(name: str) -> dict[str, Any]:
+    """`{"transformers", "torch", "models": [{"spec", "class", "config", "params", PHASE: [batch, tokens, FLOPs]}]}`.
+
+    The file `parameters` has published sizes of the shipped specs, `families` small models of all families that can be
+    imported.
+    """
+    recorded: dict[str, Any] = json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
     return recorded
 
 
@@ -56,12 +62,12 @@ def flops(row: Row, model: Any) -> dict[str, list[int]]:
         return torch.zeros(batch, tokens, dtype=torch.long, device="meta")
 
     kind = row["config"]["model_type"]
-    if kind == "bert":
+    if kind in ("bert", "roberta"):
         return {"prefill": [2, 48, _counted(lambda: model(input_ids=ids(2, 48)))[0]]}
     if kind == "vit":
         image = torch.zeros(2, 3, 224, 224, device="meta")
         return {"prefill": [2, 0, _counted(lambda: model(pixel_values=image))[0]]}
-    if kind in ("t5", "whisper"):
+    if kind in ("t5", "mt5", "whisper"):
         bins = getattr(model.config, "num_mel_bins", None)
         source = {"input_features": torch.zeros(2, bins, 3000, device="meta")} if bins else {"input_ids": ids(2, 512)}
         prefill, out = _counted(lambda: model(**source, decoder_input_ids=ids(2, TOKENS), use_cache=True))
@@ -76,9 +82,10 @@ def flops(row: Row, model: Any) -> dict[str, list[int]]:
         return {"prefill": [2, TOKENS, prefill], "decode": [2, TOKENS + 1, step]}
     # a batch of 1 for RWKV: transformers 5.24 broadcasts its state against the batch, and does the work batch times
     batch = 1 if kind == "rwkv" else 2
-    tokens = FEW_TOKENS if kind in ("rwkv", "mamba") else TOKENS
+    lengths = {"rwkv": FEW_TOKENS, "mamba": FEW_TOKENS, "mamba2": CHUNKED_TOKENS, "qwen3_next": CHUNKED_TOKENS}
+    tokens = lengths.get(kind, TOKENS)
     prefill, out = _counted(lambda: model(input_ids=ids(batch, tokens), use_cache=True))
-    past = {"rwkv": "state", "mamba": "cache_params"}.get(kind, "past_key_values")
+    past = {"rwkv": "state", "mamba": "cache_params", "mamba2": "cache_params"}.get(kind, "past_key_values")
     step, _ = _counted(lambda: model(input_ids=ids(batch, 1), use_cache=True, **{past: out[past]}))
     return {"prefill": [batch, tokens, prefill], "decode": [batch, tokens + 1, step]}
 
@@ -93,20 +100,21 @@ def _counted(run: Callable[[], Any]) -> tuple[int, Any]:
 
 
 def main() -> None:
-    """Count every row again and write the file."""
+    """Count every row again and write the files."""
     import torch
     import transformers
 
-    rows = []
-    for row in read()["models"]:
-        model = build(row)
-        given = {key: row[key] for key in ("spec", "class", "config", "untied", "note") if key in row}
-        rows.append({**given, "params": parameters(model), **flops(row, model)})
-        print(row["spec"], rows[-1]["params"])
     versions = {"transformers": transformers.__version__, "torch": torch.__version__.partition("+")[0]}
     head = json.dumps(versions)[1:-1]
-    body = ",\n".join(f" {json.dumps(row)}" for row in rows)
-    PATH.write_text(f'{{{head}, "models": [\n{body}\n]}}\n', encoding="utf-8")
+    for name in ("parameters", "families"):
+        rows = []
+        for row in read(name)["models"]:
+            model = build(row)
+            given = {key: row[key] for key in ("spec", "class", "config", "untied", "note") if key in row}
+            rows.append({**given, "params": parameters(model), **flops(row, model)})
+            print(row["spec"], rows[-1]["params"])
+        body = ",\n".join(f" {json.dumps(row)}" for row in rows)
+        (DATA / f"{name}.json").write_text(f'{{{head}, "models": [\n{body}\n]}}\n', encoding="utf-8")
 
 
 if __name__ == "__main__":
