@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
@@ -25,6 +26,10 @@ from docs.models import sizes
 
 COSTMODEL = str(Path(sysconfig.get_path("scripts")) / "costmodel")
 CROSSOVER = (COSTMODEL, "crossover", "llama-3.1:8b", "--device", "h100-nvl", "--seq-len", "8192")
+PLOT = (
+    *(COSTMODEL, "plot", "llama-3.1:8b", "--device", "h100-nvl", "--seq-len", "256,2048,8192"),
+    *("-o", str(Path(tempfile.gettempdir()) / "costmodel-bench.svg"), "--overwrite"),
+)
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,13 @@ BENCHMARKS = (
     Benchmark("the same, asked again", "import click", process(*CROSSOVER), imports("click"), 3),
     Benchmark("a crossover of a shipped model", "import sympy", crossover_of_each, imports("sympy"), 1 / 22, 3),
     Benchmark("check of a shipped model", "import sympy", check_of_each, imports("sympy"), 1 / 8, 3),
+    Benchmark(
+        "costmodel " + " ".join(PLOT[1:-3]),
+        "import matplotlib.figure, its back end for SVG",
+        process(*PLOT),
+        imports("matplotlib.figure, matplotlib.backends.backend_svg"),
+        3,
+    ),
     Benchmark("gpt-2 of 126 layers, compiled", "of 1 layer", compiling(of_layers(126)), compiling(of_layers(1)), 1.1),
     Benchmark(
         "10,000 operations, compiled",

@@ -168,10 +168,10 @@ def emit(text: str, options: Mapping[str, Any]) -> None:
         return
     if not target:
         raise refuse("-o takes the name of a file, and this is empty")
-    write(Path(target), text, bool(options.get("overwrite")))
+    write(Path(target), text.encode(), bool(options.get("overwrite")))
 
 
-def write(path: Path, text: str, overwrite: bool) -> None:
+def write(path: Path, data: bytes, overwrite: bool) -> None:
     """The whole file or nothing; never over one that is there unless told so."""
     if path.is_dir():
         raise refuse(f"-o {path}: this is a folder, not a file")
@@ -180,7 +180,7 @@ def write(path: Path, text: str, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         raise refuse(f"-o {path}: there is such a file already", "--overwrite writes over it")
     try:
-        write_whole(path, text.encode(), overwrite)
+        write_whole(path, data, overwrite)
     except FileExistsError:
         raise refuse(f"-o {path}: there is such a file already", "--overwrite writes over it") from None
     except OSError as error:

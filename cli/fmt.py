@@ -42,7 +42,7 @@ def command(specs: tuple[str, ...], check: bool, as_json: bool) -> int:
             lines = unified_diff(source.text.splitlines(), text.splitlines(), source.name, "laid out", lineterm="", n=1)
             click.echo("\n".join(lines) or f"{source.name}: only the ends of its lines")
         elif not check:
-            write(Path(source.origin or "").resolve(), text, overwrite=True)
+            write(Path(source.origin or "").resolve(), text.encode(), overwrite=True)
             if not as_json:
                 click.echo(f"laid out {source.name}")
     if as_json:

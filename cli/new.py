@@ -51,7 +51,7 @@ def command(name: str, origin: str, **given: Any) -> None:
             click.echo(f"there already: {path}")
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, text, overwrite)
+        write(path, text.encode(), overwrite)
         click.echo(f"wrote {path}")
     click.echo(f"try: costmodel check {stem}.arch")
 

@@ -146,7 +146,16 @@ class CostTable:
 
     @cached_property
     def cache_memory(self) -> Expr:
-        return total(self.put_in(s.elements * s.turns * s.rows * s.bytes_each) for s in self.dataflow.kept)
+        return self._kept(self.dataflow.kept)
+
+    @property
+    def cache_memory_by_kind(self) -> dict[Kind, Expr]:
+        """What a sequence keeps, apart: caches, states, kept values."""
+        kinds = dict.fromkeys(storage.kind for storage in self.dataflow.kept)
+        return {kind: self._kept(s for s in self.dataflow.kept if s.kind is kind) for kind in kinds}
+
+    def _kept(self, storages: Iterable[Storage]) -> Expr:
+        return total(self.put_in(s.elements * s.turns * s.rows * s.bytes_each) for s in storages)
 
     @cached_property
     def activation_peaks(self) -> tuple[tuple[Expr, Node], ...]:

@@ -97,6 +97,11 @@ def plain(value: Fraction) -> str:
     return f"{as_float(value):,.6f}".rstrip("0").rstrip(".")
 
 
+def plain_float(value: float) -> str:
+    """A round number as short as it is, at most six digits: `0.5`, `2,500`."""
+    return plain(Fraction(f"{value:.6g}"))
+
+
 def with_prefix(value: Fraction, unit: str) -> str:
     """A device's figure in its own round unit: `94 GB`, `3.9 TB/s`, `835.5 TFLOP/s`."""
     for power, prefix in ((12, "T"), (9, "G"), (6, "M"), (3, "k"), (0, "")):

@@ -1,0 +1,93 @@
+"""`costmodel plot`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from costmodel.device import find_device
+from costmodel.names import near_help, prose
+from costmodel.plot.draw import png, svg
+from costmodel.plot.kinds import KINDS, NEED_DEVICE
+from costmodel.plot.page import html
+from costmodel.plot.picture import Picture
+from costmodel.plot.subject import CONTEXTS, Subject
+from costmodel.solve.budget import budget
+
+from .common import MOST_DEVICES, compiled, fraction_option, quantities_of, refuse, whole, write
+from .options import DEVICE, MODEL, OneOf, options
+from .ranges import Range, range_of
+
+FORMATS = (".svg", ".png", ".html")
+
+
+@click.command("plot")
+@click.argument("spec")
+@click.option("--kind", type=OneOf(tuple(KINDS)), default="throughput", show_default=True, help="Of what.")
+@options(DEVICE)
+@click.option("--batch-size", metavar="RANGE", help="A batch size, or the ends of its axis: 1:4096.")
+@click.option("--seq-len", metavar="RANGE", help="Contexts, a curve each: 256,2048,8192; in `regime` also 64:131072.")
+@options(MODEL, "budget", "output", "overwrite")
+def command(spec: str, kind: str, **given: Any) -> None:
+    """A picture, drawn from the closed forms: kinks, asymptotes and limits are exact. The file's name says which
+    format: FILE.svg, FILE.png, or FILE.html, which shows the figures where the pointer is.
+
+    \b
+    costmodel plot llama-3.1:8b --device h100-nvl --seq-len 256,2048,8192 -o throughput.svg
+    costmodel plot mixtral:8x7b --kind roofline --device h200-sxm --seq-len 1024 --batch-size 32 -o roofline.svg
+    costmodel plot gemma-2:9b --kind memory --device h100-sxm,h200-sxm --seq-len 8192 -o memory.html
+    """
+    path = _path(given["output"])
+    if given["device"] is None and kind in NEED_DEVICE:
+        raise refuse(f"a picture of {kind} needs a device", "--device h100-sxm")
+    with budget(float(fraction_option("budget", given["budget"], most=10**6))):
+        picture = KINDS[kind](_subject(spec, kind, given))
+        write(path, _drawn(picture, path.suffix.lower()), bool(given["overwrite"]))
+
+
+def _path(output: str | None) -> Path:
+    if not output:
+        raise refuse("-o says where the picture goes", f"-o FILE{FORMATS[0]}, FILE{FORMATS[1]} or FILE{FORMATS[2]}")
+    path = Path(output)
+    if path.suffix.lower() not in FORMATS:
+        found = f"`{path.suffix}` is none" if path.suffix else "there is none"
+        message = f"-o {output}: the ending says which format, {prose(FORMATS, 'or')}, and {found}"
+        raise refuse(message, near_help(path.suffix.lower(), FORMATS))
+    return path
+
+
+def _drawn(picture: Picture, form: str) -> bytes:
+    match form:
+        case ".png":
+            return png(picture)
+        case ".html":
+            return html(picture).encode()
+    return svg(picture).svg.encode()
+
+
+def _subject(spec: str, kind: str, given: Mapping[str, Any]) -> Subject:
+    contexts, batches = (range_of(option, given[option.replace("-", "_")]) for option in ("seq-len", "batch-size"))
+    model = compiled(spec, given)
+    names = [name.strip() for name in given["device"].split(",")] if given["device"] is not None else []
+    count = whole("count", given["count"], most=MOST_DEVICES) or 1
+    devices = [find_device(name, model.program).times(count) for name in names]
+    plain = {**given, "seq_len": None, "batch_size": None}
+    first = quantities_of(model, plain, devices[0] if devices else None)
+    several = (first, *(replace(first, device=device) for device in devices[1:]))
+    return Subject(model, several, _contexts(kind, contexts, len(devices)), batches.values, _axes(contexts, batches))
+
+
+def _contexts(kind: str, asked: Range, devices: int) -> tuple[int, ...]:
+    """The contexts of the curves; where none is asked for, some short and long ones, or one in the middle."""
+    if asked.values:
+        return asked.values
+    return CONTEXTS if devices < 2 and kind != "breakdown" else CONTEXTS[1:2]
+
+
+def _axes(contexts: Range, batches: Range) -> dict[str, tuple[int, int]]:
+    named = {"seq_len": contexts.ends, "batch_size": batches.ends}
+    return {name: ends for name, ends in named.items() if ends is not None}

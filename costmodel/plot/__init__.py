@@ -1,0 +1,1 @@
+"""Pictures of answers, drawn from their closed forms."""
