@@ -28,6 +28,9 @@ class Frozen:
 
     def __init__(self, *values: Any, **named: Any) -> None:
         fields = type(self)._fields
+        if len(values) == len(fields) and not named:
+            self.__dict__.update(zip(fields, values, strict=True))
+            return
         if len(values) > len(fields):
             raise TypeError(f"{type(self).__name__} takes {len(fields)} values, not {len(values)}")
         given = dict(zip(fields, values, strict=False))

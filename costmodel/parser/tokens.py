@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import lark
 from lark.lexer import Token
@@ -82,21 +83,18 @@ def tokenize(parser: lark.Lark, source: Source, report: Report) -> Tokens:
 
 def _read(parser: lark.Lark, source: Source, text: str, report: Report, faults: list[int]) -> list[Token]:
     """The tokens, one more than there may be at most; lark's patterns without its loop, which takes twice the time."""
-    thread = parser.parse_interactive(text, start="spec").lexer_thread
-    lexer, whole = thread.lexer, thread.state.text
-    assert lexer.scanner  # made when it is asked for, and `callback` with it
-    match, ignored, callback = lexer.match, lexer.ignore_types, lexer.callback
+    match, ignored, words = _patterns(parser)
     tokens: list[Token] = []
     at, line, line_start = 0, 1, 0
     while at < len(text) and len(tokens) <= MOST_TOKENS:
-        found = match(whole, at)
-        if found:
-            value, kind = found
-            end = at + len(value)
+        found = match(text, at)
+        if found is not None:
+            value, kind = found[0], found.lastgroup
+            end = found.end()
             if kind not in ignored:
                 column = at - line_start + 1
-                token = Token(kind, value, at, line, column, line, column + len(value), end)
-                tokens.append(callback[kind](token) if kind in callback else token)
+                kind = words.get((kind, value), kind)
+                tokens.append(Token(kind, value, at, line, column, line, column + end - at, end))
             elif "\n" in value:
                 line += value.count("\n")
                 line_start = at + value.rindex("\n") + 1
@@ -112,6 +110,18 @@ def _read(parser: lark.Lark, source: Source, text: str, report: Report, faults: 
                 tokens.append(Token(kind, value, start, line, column, line, column + end - start, end))
         at = end
     return tokens
+
+
+@cache
+def _patterns(
+    parser: lark.Lark,
+) -> tuple[Callable[[str, int], re.Match[str] | None], frozenset[str], dict[tuple[str | None, str], str]]:
+    """One pattern for all kinds of tokens, the kinds that are passed over, and the words that are a kind of their own
+    though another pattern reads them."""
+    lexer = parser.parse_interactive("", start="spec").lexer_thread.lexer
+    (pattern,) = lexer.scanner._mres
+    words = {(kind, t.pattern.value): t.name for kind, of in lexer.callback.items() for t in of.scanner.terminals}
+    return pattern.match, lexer.ignore_types, words
 
 
 def _foreign(
