@@ -101,8 +101,8 @@ class Follower:
         return {kind for kind in kinds if kind.isupper() and self._behind(stack, kind) is not None}
 
     def _behind(self, stack: Stack, kind: str) -> Stack | None:
-        states = self.tables.states
-        while stack[0] != self.tables.end:
+        states, last = self.tables.states, self.tables.end
+        while stack[0] != last:
             action = states[stack[0]].get(kind)
             if action is None:
                 return None
@@ -113,4 +113,5 @@ class Follower:
                 stack = stack[1]
             goal: Any = states[stack[0]][origin]
             stack = (goal, stack)
-        return stack
+        # what may follow inside a spec may not follow what was read alone
+        return stack if kind == END else None
