@@ -678,9 +678,9 @@ class Walk:
         scope: Scope = ChainMap(values, self.globals)
         before = self.place
         self.place = replace(before, path=(*before.path, call))
-        kept, met = len(self.kept), set(self.weights)
+        kept, path = len(self.kept), self.place.path
         self._statements(op.body, scope)
-        owns = [*self.kept[kept:], *(self.weights[key] for key in self.weights if key not in met)]
+        owns = [*self.kept[kept:], *(held for key, held in self.weights.items() if key[: len(path)] == path)]
         self.place = before
         step = self._step(
             "op", takes, owns, number(values.get("matmul_flops", 0)), number(values.get("vector_flops", 0))
