@@ -129,11 +129,11 @@ class Quantities:
 
     @cached_property
     def compute_time(self) -> Expr:
-        return self._over_peaks(self.table.matmul_flops, self.table.vector_flops).expand()
+        return expanded(self._over_peaks(self.table.matmul_flops, self.table.vector_flops))
 
     @cached_property
     def memory_time(self) -> Expr:
-        return (self.table.bytes / self._device.bandwidth).expand()
+        return expanded(self.table.bytes / self._device.bandwidth)
 
     def row_times(self, row: Row) -> tuple[Expr, Expr]:
         """Compute and memory time of an operation, all its turns."""

@@ -14,6 +14,8 @@ from sympy import QQ, Add, Dummy, Expr, Float, Integer, Max, Min, Mul, Pow, Rati
 from sympy.core.numbers import Number as SympyNumber
 from sympy.polys.rings import PolyRing
 
+from costmodel.source import Diagnostic, SpecError
+
 WORKLOAD = ("batch_size", "seq_len", "new_tokens")
 DTYPE_ROLES = ("weights", "matrices", "experts", "cache", "activations")
 MOST_TERMS = 20_000
@@ -44,8 +46,11 @@ role_bytes = {role: symbol(f"dtype.{role}") for role in DTYPE_ROLES}
 ZERO, ONE = S.Zero, S.One
 
 
-class TooManyTerms(Exception):
+class TooManyTerms(SpecError):
     """An expansion would not fit in memory."""
+
+    def __init__(self) -> None:
+        super().__init__(Diagnostic("limit", f"an expression grows to more than {MOST_TERMS:,} terms"))
 
 
 def rational(value: int | Fraction) -> Rational:

@@ -14,7 +14,7 @@ from costmodel.ops.attention import Attention
 from costmodel.ops.linear import Conv1d
 from costmodel.ops.route import Route
 from costmodel.solve.budget import look_at_time
-from costmodel.symbols import is_number, put_in, rational
+from costmodel.symbols import expanded, is_number, put_in, rational
 
 _MOST_TRIED = 20_000
 _MOST_COMPILED = 8
@@ -64,7 +64,7 @@ def structural(table: CostTable) -> frozenset[Symbol]:
 
 def _stays_whole(expr: Expr) -> bool:
     """Whether whole figures always give a whole one: a polynomial with whole coefficients."""
-    return expr.is_polynomial() and all(term.as_coeff_Mul()[0].is_Integer for term in Add.make_args(expr.expand()))
+    return expr.is_polynomial() and all(term.as_coeff_Mul()[0].is_Integer for term in Add.make_args(expanded(expr)))
 
 
 def next_value(

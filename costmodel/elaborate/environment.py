@@ -170,15 +170,15 @@ def environment(
                 raise TooManyTerms
             value = bounded(expanded(raw), node, f"`{name}`")
             values[symbol(name)] = _whole(name, value, node, given, values)
+        except TooManyTerms:
+            broken.add(name)
+            report.add(Diagnostic("limit", f"`{name}` grows to a sum of too many terms", node.span))
         except SpecError as error:
             broken.add(name)
             for diagnostic in error.diagnostics:
                 if diagnostic.code == "division":
                     diagnostic = replace(diagnostic, facts=_parts(node, given, values))
                 report.add(diagnostic)
-        except TooManyTerms:
-            broken.add(name)
-            report.add(Diagnostic("limit", f"`{name}` grows to a sum of too many terms", node.span))
     _check_tokens(given, values, settings, report)
     report.raise_errors()
     said = _said(program, choice)

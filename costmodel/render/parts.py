@@ -10,7 +10,7 @@ from sympy import Expr, Symbol
 
 from costmodel.algebra import Num, Prod, Sum, Sym, Tree, tree
 from costmodel.hierarchy import Part
-from costmodel.symbols import ONE, batch_size, put_in
+from costmodel.symbols import ONE, batch_size, expanded, put_in
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class Standing:
     def factored(self, root: Part) -> bool:
         """Whether every part grows with the batch alone in front, so that it stands before the bracket."""
         return bool(root.children) and all(
-            batch_size not in (self.settle(part.expr) / batch_size).expand().free_symbols
+            batch_size not in expanded(self.settle(part.expr) / batch_size).free_symbols
             for part in everything(root)
             if not part.children
         )
@@ -38,12 +38,12 @@ class Standing:
     def formula(self, part: Part, factored: bool) -> Expr:
         """One turn of a part in the dims' symbols; of one sequence where the batch stands before the bracket."""
         expr = self.settle(part.expr)
-        return (expr / batch_size).expand() if factored else expr
+        return expanded(expr / batch_size) if factored else expr
 
     def value(self, part: Part, factored: bool) -> Expr:
         """The same with the dims' values."""
         expr = self.figure(part.expr)
-        return (expr / batch_size).expand() if factored else expr
+        return expanded(expr / batch_size) if factored else expr
 
     def assembly(self, part: Part, factored: bool) -> Tree:
         """`batch_size · (num_layers · (C_attn + C_ffn) + C_unemb)`, in the order of the graph."""

@@ -14,7 +14,7 @@ from sympy import floor as floor_of
 from costmodel.costs import CostTable
 from costmodel.figures import figure
 from costmodel.solve.budget import Unsolvable
-from costmodel.symbols import ZERO, batch_size, is_zero, rational, sign, total
+from costmodel.symbols import ZERO, batch_size, expanded, is_zero, rational, sign, total
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def fit(table: CostTable, memory: Expr, fraction: Fraction) -> Fit:
     lines = [peak for peak in peaks if peak is not None]
     if held is not None and len(lines) == len(peaks):
         return Fit(capacity, table.memory, *held, tuple(lines))
-    constant = total(term for term in Add.make_args(kept.expand()) if batch_size not in term.free_symbols)
+    constant = total(term for term in Add.make_args(expanded(kept)) if batch_size not in term.free_symbols)
     return StepwiseFit(capacity, table.memory, constant, kept - constant, ())
 
 
@@ -149,7 +149,7 @@ def linear(expr: Expr, unknown: Symbol) -> tuple[Expr, Expr] | None:
     if unknown not in expr.free_symbols:
         return expr, ZERO
     slopes, constants = [], []
-    for term in expr.expand().as_ordered_terms():
+    for term in Add.make_args(expanded(expr)):
         if unknown not in term.free_symbols:
             constants.append(term)
             continue
