@@ -14,7 +14,7 @@ from costmodel import syntax
 from costmodel.compile import FUSION, MASKED, TIMINGS, Compiled, Run, one_of
 from costmodel.costs import FIDELITIES
 from costmodel.crossover import crossover
-from costmodel.device import VECTOR, Device, find_device
+from costmodel.device import VECTOR, Device, named_device
 from costmodel.elaborate.environment import find_phase
 from costmodel.figures import Open, figure, figure_fault
 from costmodel.measures import Measure, common_dimension, measure
@@ -252,7 +252,7 @@ def _arguments(compiled: Compiled, node: syntax.Call, setting: Setting) -> tuple
     device = setting.device
     if "device" in texts:
         with _placed(places["device"]):
-            device = find_device(texts["device"], compiled.program)
+            device = named_device(texts["device"], compiled.program)
     if device is not None and "count" in fields:
         device = device.times(int(fields["count"]))
     changed = compiled.changed(sets) if sets else compiled

@@ -218,29 +218,41 @@ def shipped_device(name: str) -> Device:
     return replace(device, name=name)
 
 
+def named_device(name: str, program: Program | None, *facts: str) -> Device:
+    """A shipped device, or one that the spec declares or uses. No file is looked for: a spec may name a device too.
+
+    Raises:
+        SpecError: there is none; `facts` are said of it too.
+    """
+    if program is not None:
+        own = {known.replace("_", "-"): known for known in program.devices}
+        wanted = own.get(name.replace("_", "-"))
+        if wanted is not None:
+            return devices_of(program)[wanted]
+    shipped = library.shipped("devices")
+    if name in shipped:
+        return shipped_device(name)
+    candidates = {*shipped, *(program.devices if program is not None else ())}
+    facts = (f"shipped are {', '.join(shipped)}", *facts)
+    raise SpecError(
+        Diagnostic("unknown-name", f"there is no device `{name}`", facts=facts, help=near_help(name, candidates))
+    )
+
+
 def find_device(argument: str, program: Program | None = None) -> Device:
     """What --device means: a shipped device, one that the spec declares, a file that declares one, or FILE:NAME.
 
     Raises:
         SpecError: there is none, or the file declares none or several.
     """
-    if program is not None:
-        own = {name.replace("_", "-"): name for name in program.devices}
-        wanted = own.get(argument.replace("_", "-"))
-        if wanted is not None:
-            return devices_of(program)[wanted]
-    shipped = library.shipped("devices")
-    if argument in shipped:
-        return shipped_device(argument)
     path, wanted = Path(argument), None
     if not library.is_file(path) and ":" in argument:
         base, _, wanted = argument.rpartition(":")
         path = Path(base)
-    if not library.is_file(path) and path.suffix != ".arch":
-        candidates = {*shipped, *(program.devices if program is not None else ())}
-        facts = (f"shipped are {', '.join(shipped)}", "a file of your own works too: mine.arch:NAME")
-        message, near = f"there is no device `{argument}`", near_help(argument, candidates)
-        raise SpecError(Diagnostic("unknown-name", message, facts=facts, help=near))
+    own = {name.replace("_", "-") for name in (program.devices if program is not None else ())}
+    known = argument in library.shipped("devices") or argument.replace("_", "-") in own
+    if known or (not library.is_file(path) and path.suffix != ".arch"):
+        return named_device(argument, program, "a file of your own works too: mine.arch:NAME")
     report = Report()
     source = library.read(path)
     linked = link(source, report)
