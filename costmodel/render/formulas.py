@@ -25,7 +25,7 @@ from costmodel.render.numbers import plain
 from costmodel.render.page import Page
 from costmodel.render.parts import Standing, definitions, everything, is_flat
 from costmodel.render.words import conventions, order, symbols
-from costmodel.symbols import is_number, is_zero, put_in, rational, total
+from costmodel.symbols import expanded, is_number, is_zero, put_in, rational, total
 from costmodel.symbols import symbol as symbol_of
 
 FORMATS = ("text", "latex", "markdown", "python", "json")
@@ -238,7 +238,7 @@ class Formulas:
             if part.children and not is_flat(part):
                 body = latex_tree(self._standing.assembly(part, False), inner)
             else:
-                body = latex(grouped(self._standing.formula(part, factored).expand(), self.order), names)
+                body = latex(grouped(expanded(self._standing.formula(part, factored)), self.order), names)
             found.append(equation(part.latex, body, value))
         return found
 
@@ -262,7 +262,7 @@ class Formulas:
             arguments = sorted((s.name for s in expr.free_symbols), key=lambda n: (self.order.get(n, 99), n))
             out += [
                 "",
-                f"def {name}({', '.join(arguments)}):",
+                f"def {name}({', '.join(map(_argument, arguments))}):",
                 f'    """{QUANTITIES[name].meaning}"""',
                 f"    return {bodies[name]}",
                 "",
@@ -275,6 +275,14 @@ def escape_docstring(title: str) -> str:
     return title.replace("\\", "\\\\").replace('"', "'")
 
 
+_USED_BY_PYTHON = frozenset("Fraction ceil floor max min range sum".split())
+
+
+def _argument(name: str) -> str:
+    """A dim's name where it would not hide a function that the formula calls."""
+    return f"{name}_" if name in _USED_BY_PYTHON else name
+
+
 def _python(node: Tree) -> str:
     """An expression as Python's own, with Fractions where a float would round."""
     match node:
@@ -284,7 +292,7 @@ def _python(node: Tree) -> str:
                 str(value.numerator) if value.denominator == 1 else f"Fraction({value.numerator}, {value.denominator})"
             )
         case Sym():
-            return node.name
+            return _argument(node.name)
         case Sum():
             negative, first = node.terms[0]
             out = ("-" if negative else "") + _python_inside(first)
@@ -294,12 +302,14 @@ def _python(node: Tree) -> str:
         case Prod():
             return " * ".join(_python_inside(factor) for factor in node.factors)
         case Ratio():
-            return f"{_python_bracketed(node.over)} / {_python_bracketed(node.under)}"
+            return f"Fraction({_python(node.over)}) / {_python_bracketed(node.under)}"
         case Power():
             return f"{_python_bracketed(node.base)} ** {_python_bracketed(node.exponent)}"
         case Series():
             turns = f"range({_python(node.low)}, {_python(node.high)} + 1)"
             return f"sum({_python(node.body)} for {node.index} in {turns})"
+        case Func(name="mod"):
+            return " % ".join(map(_python_bracketed, node.arguments))
         case Func():
             return f"{node.name}({', '.join(_python(argument) for argument in node.arguments)})"
         case _:
@@ -307,12 +317,15 @@ def _python(node: Tree) -> str:
 
 
 def _python_inside(node: Tree) -> str:
-    return f"({_python(node)})" if isinstance(node, Sum | Ratio) else _python(node)
+    apart = isinstance(node, Sum) or (isinstance(node, Func) and node.name == "mod")
+    return f"({_python(node)})" if apart else _python(node)
 
 
 def _python_bracketed(node: Tree) -> str:
     return (
         _python(node)
-        if isinstance(node, Sym | Func) or (isinstance(node, Num) and node.value.denominator == 1)
+        if isinstance(node, Sym)
+        or (isinstance(node, Func) and node.name != "mod")
+        or (isinstance(node, Num) and node.value.denominator == 1)
         else f"({_python(node)})"
     )
