@@ -160,6 +160,8 @@ def emit_json(value: Any, options: Mapping[str, Any]) -> None:
 
 def emit(text: str, options: Mapping[str, Any]) -> None:
     """Print, or write to the file of -o."""
+    # the name of a file need not be text
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     target = options.get("output")
     if target is None:
         if _ascii_only():
@@ -173,11 +175,11 @@ def emit(text: str, options: Mapping[str, Any]) -> None:
 
 def write(path: Path, data: bytes, overwrite: bool) -> None:
     """The whole file or nothing; never over one that is there unless told so."""
-    if path.is_dir():
+    if os.path.isdir(path):
         raise refuse(f"-o {path}: this is a folder, not a file")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise refuse(f"-o {path}: there is no folder `{path.parent}`")
-    if path.exists() and not overwrite:
+    if os.path.exists(path) and not overwrite:
         raise refuse(f"-o {path}: there is such a file already", "--overwrite writes over it")
     try:
         write_whole(path, data, overwrite)

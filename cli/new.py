@@ -44,10 +44,10 @@ def command(name: str, origin: str, **given: Any) -> None:
         files[_place(used, source)] = used.text
     overwrite = bool(given["overwrite"])
     for path, text in files.items():
-        if path.exists() and not overwrite and (not path.is_file() or path.read_text(encoding="utf-8") != text):
+        if os.path.exists(path) and not overwrite and (not path.is_file() or path.read_text(encoding="utf-8") != text):
             raise refuse(f"{path}: there is such a file already, and it differs", "--overwrite writes over it")
     for path, text in files.items():
-        if path.exists() and not overwrite:
+        if os.path.exists(path) and not overwrite:
             click.echo(f"there already: {path}")
             continue
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,10 @@ def is_reserved(name: str) -> bool:
     return name in RESERVED or keyword.iskeyword(name)
 
 
+LONGEST = 80
+"""Letters of a name that is still compared with others: the comparison takes the square of their number."""
+
+
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
     """The candidate that was very likely meant, or None.
 
@@ -30,6 +34,8 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
     >>> nearest("roep", ["rope"])
     'rope'
     """
+    if len(name) > LONGEST:
+        return None
     most = min(len(name) - 1, 1 if len(name) < 5 else 2)
     candidates = list(candidates)
     if len(candidates) > MOST_CANDIDATES:

@@ -162,7 +162,7 @@ def mermaid(flow: Dataflow, title: str) -> str:
     """For Mermaid, which GitHub draws in Markdown."""
     quote = _mermaid_quoted
     names = {tensor.name: f"in{i}" for i, tensor in enumerate(flow.inputs)}
-    lines = ["---", f"title: {quote(title)}", "---", "flowchart TB"]
+    lines = ["---", f"title: {_yaml_quoted(title)}", "---", "flowchart TB"]
     lines += [f"  {names[tensor.name]}([{quote(tensor.name)}])" for tensor in flow.inputs]
     inside = _children(flow)
     clusters = iter(range(len(inside)))
@@ -190,6 +190,10 @@ def mermaid(flow: Dataflow, title: str) -> str:
     if idle:
         lines += ["  classDef idle stroke-dasharray: 4 3,color:#888", f"  class {','.join(idle)} idle"]
     return "\n".join(lines) + "\n"
+
+
+def _yaml_quoted(title: str) -> str:
+    return _mermaid_quoted(title).replace("\\", "\\\\")
 
 
 def _mermaid_quoted(label: str) -> str:
