@@ -25,6 +25,7 @@ from costmodel.device import find_device
 from docs.models import sizes
 
 COSTMODEL = str(Path(sysconfig.get_path("scripts")) / "costmodel")
+CONFIGS = Path(__file__).parents[1] / "tests" / "data" / "configs"
 CROSSOVER = (COSTMODEL, "crossover", "llama-3.1:8b", "--device", "h100-nvl", "--seq-len", "8192")
 PLOT = (
     *(COSTMODEL, "plot", "llama-3.1:8b", "--device", "h100-nvl", "--seq-len", "256,2048,8192"),
@@ -111,6 +112,18 @@ def crossover_of_each() -> float:
     return (perf_counter() - start) / (len(models) * len(devices) * 2)
 
 
+def evaluation(*specs: str) -> Callable[[], float]:
+    """Seconds that it takes to read specs and to evaluate them at a point."""
+
+    def timed() -> float:
+        start = perf_counter()
+        for spec in specs:
+            assert costmodel.load(spec).cost().evaluate(batch_size=1, seq_len=1024).all
+        return perf_counter() - start
+
+    return timed
+
+
 def check_of_each() -> float:
     """Seconds that `check` takes a size of the shipped models."""
     start = perf_counter()
@@ -140,6 +153,13 @@ BENCHMARKS = (
         process(*PLOT),
         imports("matplotlib.figure, matplotlib.backends.backend_svg"),
         3,
+    ),
+    Benchmark(
+        "published configs, evaluated",
+        "the shipped specs of these models",
+        evaluation(*(str(CONFIGS / f"{name}.json") for name in ("llama-3.1-8b", "deepseek-v3", "gpt-oss-20b"))),
+        evaluation("llama-3.1:8b", "deepseek-v3", "gpt-oss:20b"),
+        1.3,
     ),
     Benchmark("gpt-2 of 126 layers, compiled", "of 1 layer", compiling(of_layers(126)), compiling(of_layers(1)), 1.1),
     Benchmark(

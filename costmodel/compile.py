@@ -332,7 +332,7 @@ def compile_spec(argument: str) -> Compiled:
     Raises:
         SpecError: there is no such spec or variant, or it has faults.
     """
-    source, variant = find_spec(argument)
+    source, variant = find_spec(argument, configs=True)
     return compile_source(as_spec(source) if is_config(source.name) else source, argument, variant)
 
 

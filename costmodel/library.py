@@ -66,10 +66,10 @@ def read(path: Path, span: Span | None = None, most: int = MOST_BYTES) -> Source
     return Source(name, text, str(path))
 
 
-def find_spec(argument: str) -> tuple[Source, str | None]:
+def find_spec(argument: str, configs: bool = False) -> tuple[Source, str | None]:
     """What SPEC on the command line means: a source, and the variant behind `:`.
 
-    A path, or the name of a shipped spec; the source of a config.json is that file's own text.
+    A path, or the name of a shipped spec; with `configs` a config.json too, whose source is that file's own text.
 
     Raises:
         SpecError: there is no such spec, or it cannot be read.
@@ -85,7 +85,11 @@ def find_spec(argument: str) -> tuple[Source, str | None]:
     if name in shipped("models") and not is_file(path):
         return read(shipped("models")[name]), variant
     if is_config(path):
-        return read(path, most=MOST_CONFIG_BYTES), variant
+        source = read(path, most=MOST_CONFIG_BYTES)
+        if not configs:
+            help = f"`costmodel import {source.name} -o {path.stem}.arch` writes the spec"
+            raise SpecError(Diagnostic("file", f"`{source.name}` is a config, and no spec", help=help))
+        return source, variant
     if path.suffix == ".arch" or os.sep in name or os.path.exists(path):
         return read(path), variant
     raise SpecError(

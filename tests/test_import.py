@@ -21,6 +21,7 @@ from costmodel.costs import FIDELITIES
 from costmodel.importer import import_config
 from costmodel.importer.family import FAMILIES
 from costmodel.importer.layers import First, repeats
+from costmodel.layout import laid_out
 from costmodel.library import read as read_source
 from costmodel.quantity_names import QUANTITIES
 from costmodel.source import Source, SpecError
@@ -195,7 +196,10 @@ def _is_of_a_pass(shipped: cm.Model, name: str) -> bool:
 
 @pytest.mark.parametrize("name", ["llama-3.1-8b", "gemma-2-9b", "deepseek-v3", "gpt-oss-20b", "jamba-v0.1", "vit-l-16"])
 def test_what_is_written(name: str, golden: Callable[[str, str], None]) -> None:
-    golden(f"import/{name}.arch", import_config(read_source(CONFIGS / f"{name}.json")).text)
+    """Laid out as `costmodel fmt` would."""
+    text = import_config(read_source(CONFIGS / f"{name}.json")).text
+    golden(f"import/{name}.arch", text)
+    assert laid_out(Source("spec", text)) == text
 
 
 def test_a_name_of_its_own() -> None:
@@ -524,6 +528,16 @@ def test_a_config_is_a_spec(cli: Cli) -> None:
     assert cli("evaluate", f"{place}:small").err.startswith("error: ")
     assert cli("import", "llama-3.1").status == 2
     assert cli("import", place.replace("8b", "9b")).status == 2
+
+
+def test_a_config_has_no_layout_and_is_no_start(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.json").write_text(LLAMA)
+    monkeypatch.chdir(tmp_path)
+    for line in ("fmt config.json", "new mine --from config.json"):
+        done = cli(*line.split())
+        assert (done.status, done.out) == (2, "")
+        assert "`config.json` is a config, and no spec" in done.err
+        assert "costmodel import config.json -o config.arch" in done.err
 
 
 def test_answers_follow_the_config(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

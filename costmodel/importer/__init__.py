@@ -71,7 +71,7 @@ def import_config(source: Source, ignored: Iterable[str] = ()) -> Imported:
     head += config.notes
     if passed:
         head.append(f"No count depends on {', '.join(map(_plain, passed))}.")
-    text = draft.text(head, f'model {_identifier(title)} "{title}"')
+    text = draft.text(f"{source.name}, imported", head, f'model {_identifier(title)} "{title}"')
     return Imported(text, known.title, tuple(config.notes), tuple(passed))
 
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from costmodel.importer.config import Config, Size
-from costmodel.importer.draft import Call, Draft, Statement, laid_out
+from costmodel.importer.draft import Call, Draft, Statement, lines_of
 from costmodel.importer.layers import First, Repeat, repeats
 from costmodel.importer.precision import Precision
 
@@ -332,7 +332,7 @@ def _said(frame: Frame, lines: list[str]) -> list[str]:
 def _lines(layer: Layer, frame: Frame) -> list[str]:
     """A layer's statements."""
     statements = frame.arrangement(layer, frame.norm)
-    return [*frame.layer_weights, *(line for s in statements for line in laid_out(s))]
+    return [*frame.layer_weights, *(line for s in statements for line in lines_of(s))]
 
 
 def _block(head: str, name: str, lines: list[str]) -> list[str]:

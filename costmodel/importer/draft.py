@@ -1,10 +1,13 @@
-"""A spec while it is written: what it uses, its dims, its dtypes and its graph, laid out as a person would."""
+"""A spec while it is written: what it uses, its dims, its dtypes and its graph, in lines as a person would break them."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
+
+from costmodel.layout import laid_out
+from costmodel.source import Source
 
 WIDTH = 120
 _INDENT = "    "
@@ -55,6 +58,11 @@ class DimLine(NamedTuple):
     doc: str
     comment: str
 
+    @property
+    def named(self) -> str:
+        """Its symbol and what it is, as they are declared."""
+        return (f' as "{self.symbol}"' if self.symbol else "") + (f' "{self.doc}"' if self.doc else "")
+
 
 class Call(NamedTuple):
     """A block's call: `self_attention(rmsnorm(x), window = sliding_window)`."""
@@ -78,7 +86,7 @@ Statement = tuple[str | Call, ...]
 """A statement in parts; a line that is too long is broken in its longest call."""
 
 
-def laid_out(statement: Statement) -> list[str]:
+def lines_of(statement: Statement) -> list[str]:
     """A statement's lines, as they stand in a `repeat` of a `repeat` of a graph."""
     line = "".join(map(str, statement))
     calls = [part for part in statement if isinstance(part, Call) and part.options]
@@ -121,46 +129,19 @@ class Draft:
         known = SYMBOLS.get(name, ("", ""))
         self.dims.setdefault(name, DimLine(name, str(value), symbol or known[0], doc or known[1], comment))
 
-    def text(self, head: Iterable[str], model: str) -> str:
-        """The whole spec behind a head of comments; `model` is its first line."""
+    def text(self, name: str, head: Iterable[str], model: str) -> str:
+        """The whole spec behind a head of comments; `model` is its first line, `name` what the text is called."""
         parts = [[*(line for text in head for line in comment(text)), model]]
         if self.uses:
             # mixture.arch brings in feed_forward.arch
             uses = [name for name in sorted(self.uses) if name != "feed_forward" or "mixture" not in self.uses]
             parts.append([f'use "blocks/{name}.arch"' for name in uses])
-        parts.append(_aligned([_dim_cells(dim) for dim in self.dims.values()], (1, 2, 1, 2)))
-        parts.append(
-            _aligned([(f"dtype {role}", f"= {name}", _said(said)) for role, name, said in self.dtypes], (1, 2))
-        )
+        parts.append([f"dim {dim.name} = {dim.value}{dim.named} {_said(dim.comment)}" for dim in self.dims.values()])
+        parts.append([f"dtype {role} = {kind} {_said(said)}" for role, kind, said in self.dtypes])
         parts.append(self.body)
-        return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
-
-
-def _dim_cells(dim: DimLine) -> tuple[str, ...]:
-    symbol = f'as "{dim.symbol}"' if dim.symbol else ""
-    doc = f'"{dim.doc}"' if dim.doc else ""
-    return (f"dim {dim.name}", f"= {dim.value}", symbol, doc, _said(dim.comment))
+        text = "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+        return laid_out(Source(name, text))
 
 
 def _said(comment: str) -> str:
     return f"# {comment}" if comment else ""
-
-
-_WIDEST = 34
-
-
-def _aligned(rows: list[tuple[str, ...]], gaps: tuple[int, ...]) -> list[str]:
-    """Rows with each cell under the one above, save behind one that is very long; an empty column takes no room."""
-    if not rows:
-        return []
-    widths = [max((len(row[i]) for row in rows if len(row[i]) <= _WIDEST), default=0) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        line, column = "", 0
-        for cell, width, gap in zip(row, widths, (0, *gaps), strict=True):
-            if not width and not cell:
-                continue
-            line = line.ljust(column) + (" " * gap if line else "") + cell
-            column += width + (gap if column else 0)
-        lines.append(line.rstrip())
-    return lines
