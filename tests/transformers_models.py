@@ -7,6 +7,7 @@ the files. It needs `pip install -e '.[oracle]'`.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,12 @@ def parameters(model: Any) -> int:
     """Parameters, each tensor once, and the buffers that published totals include."""
     buffers = [b for name, b in model.named_buffers() if name.endswith("e_score_correction_bias")]
     return sum(tensor.numel() for tensor in (*model.parameters(), *buffers))
+
+
+def shapes(model: Any) -> dict[str, int]:
+    """How many tensors of a checkpoint have each shape: `{"96x509": 1}`."""
+    held = {**dict(model.named_parameters()), **{n: b for n, b in model.named_buffers() if n in model.state_dict()}}
+    return dict(Counter("x".join(map(str, tensor.shape)) for tensor in held.values()))
 
 
 def flops(row: Row, model: Any) -> dict[str, list[int]]:
@@ -111,7 +118,8 @@ def main() -> None:
         for row in read(name)["models"]:
             model = build(row)
             given = {key: row[key] for key in ("spec", "class", "config", "untied", "note") if key in row}
-            rows.append({**given, "params": parameters(model), **flops(row, model)})
+            more = {"tensors": shapes(model)} if name == "families" else {}
+            rows.append({**given, "params": parameters(model), **flops(row, model), **more})
             print(row["spec"], rows[-1]["params"])
         body = ",\n".join(f" {json.dumps(row)}" for row in rows)
         (DATA / f"{name}.json").write_text(f'{{{head}, "models": [\n{body}\n]}}\n', encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A spec while it is written: what it uses, its dims, its dtypes and its graph, in lines as a person would break them."""
+"""A spec while it is written: what it uses, its dims, its dtypes and its graph, in lines as a person breaks them."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from costmodel import syntax
+from costmodel.against import Agreement, Group
 from costmodel.check import CheckResult, ExpectResult
 from costmodel.render.diagnostics import as_json, render, visible
 from costmodel.render.page import Page
@@ -31,9 +32,28 @@ def checks_json(results: Iterable[CheckResult]) -> list[dict[str, Any]]:
                 }
                 for e in result.expects
             ],
+            "against": _against_json(result.against),
         }
         for result in results
     ]
+
+
+def _against_json(found: Agreement | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "file": found.checkpoint.name,
+        "unit": found.unit,
+        "spec": found.ours,
+        "checkpoint": found.theirs,
+        "same_shapes": None if found.checkpoint.tensors is None else not found.missing and not found.extra,
+        "missing": _groups_json(found.missing),
+        "extra": _groups_json(found.extra),
+    }
+
+
+def _groups_json(groups: Iterable[Group]) -> list[dict[str, Any]]:
+    return [{"shape": list(group.shape), "count": group.count, "names": list(group.names)} for group in groups]
 
 
 def checks_page(results: list[CheckResult], width: int) -> Page:
@@ -46,7 +66,7 @@ def checks_page(results: list[CheckResult], width: int) -> Page:
         page.table(
             [(word.ljust(6), result.spec.ljust(longest), _summary(result))], "lll", indent=0, expand=2, styles=[style]
         )
-        rows = list(_held(result))
+        rows = [*_held(result), *_against(result)]
         if rows and len(results) == 1:
             page.space()
             page.table(rows, "ll", indent=6, expand=1)
@@ -81,7 +101,8 @@ def _held_or_failed(result: CheckResult) -> str:
 def messages(result: CheckResult) -> str:
     """What is wrong with a spec, what of it fails, and what is to be warned of; empty where nothing is."""
     failed = [e.diagnostic for e in result.expects if e.diagnostic is not None]
-    parts = [render([*result.errors, *failed, *result.warnings], result.unchecked, counted=not failed)]
+    against = [] if result.against is None or result.against.ok else [result.against.diagnostic(visible(result.spec))]
+    parts = [render([*result.errors, *failed, *against, *result.warnings], result.unchecked, counted=not failed)]
     if failed:
         errors = len(result.errors)
         beside = f"{errors} error{'s' if errors != 1 else ''}, and " if errors else ""
@@ -111,6 +132,21 @@ def _held(result: CheckResult) -> Iterable[tuple[str, Text]]:
 
 
 _ROOM = 80
+
+
+def _against(result: CheckResult) -> Iterable[tuple[str, Text]]:
+    found = result.against
+    if found is None or not found.ok:
+        return
+    checkpoint = found.checkpoint
+    said = f"{visible(checkpoint.name)}: {found.theirs:,} {found.unit}"
+    if checkpoint.tensors is None:
+        said += ", as its index says; the files with the tensors are not here"
+    else:
+        said += f" in {len(checkpoint.tensors):,} tensors, by shape the same"
+    if checkpoint.left_out:
+        said += f"; {len(checkpoint.left_out):,} more are no parameters: buffers, scales"
+    yield "against", Text(said)
 
 
 def _said(expect: syntax.Expect) -> str:
