@@ -80,6 +80,15 @@ def blocks(text: str) -> Iterator[Block]:
     assert block is None, f"the block of line {block.line if block else 0} is not closed"
 
 
+def is_file(block: Block) -> bool:
+    """Whether a block in `json` is a file for later examples, and no machine form."""
+    return block.language == "json" and re.fullmatch(r"[\w.-]+\.json", block.name) is not None
+
+
+def write(block: Block) -> None:
+    Path(block.name).write_text("\n".join(block.lines) + "\n", encoding="utf-8")
+
+
 def examples(block: Block) -> list[Example]:
     """The examples of a block, by their prompts."""
     first, more = (">>> ", "... ") if block.language == "python" else ("$ ", "")
@@ -184,7 +193,9 @@ def differences(shape: Any, now: Any, place: str = "") -> Iterator[str]:
 def test_machine_forms(path: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for block in blocks(path.read_text(encoding="utf-8")):
-        if block.language == "json" and block.name and not block.name.endswith(".json"):
+        if is_file(block):
+            write(block)
+        elif block.language == "json" and block.name:
             done = cli(*shlex.split(block.name), "--json")
             assert done.status == 0, done.err
             found = sorted(set(differences(json.loads("\n".join(block.lines)), json.loads(done.out))))
@@ -205,8 +216,8 @@ def test_examples(
             found = check(str(spec))
             assert found.ok, f"line {block.line}: {[d.message for d in found.errors]}"
             assert not found.warnings, f"line {block.line}: {[d.message for d in found.warnings]}"
-        elif block.language == "json" and block.name.endswith(".json"):
-            Path(block.name).write_text("\n".join(block.lines) + "\n", encoding="utf-8")
+        elif is_file(block):
+            write(block)
         elif block.language in ("console", "python"):
             known = examples(block)
             for example in known:

@@ -242,7 +242,7 @@ def test_the_text_part_of_a_config() -> None:
         ({"num_key_value_heads": None}, 8_030_261_248 + 32 * 2 * 24 * 128 * 4096),
         ({"architectures": ["LlamaModel"]}, 8_030_261_248 - 128256 * 4096),
         ({"auto_map": {"AutoConfig": "mine.Mine"}, "rope_scaling": None, "num_labels": 3}, 8_030_261_248),
-        ({"new_flag": False, "new_list": [], "new_word": ""}, 8_030_261_248),
+        ({"n_ctx": 4096, "new_flag": False, "new_list": [], "new_word": ""}, 8_030_261_248),
     ],
 )
 def test_keys_that_change_the_structure(changed: Json, params: int) -> None:
@@ -329,6 +329,10 @@ def test_dtypes() -> None:
             {"matrices": "fp8", "cache": "fp8"},
         ),
         ({"quant_method": "modelopt", "quant_algo": "NVFP4", "exclude_modules": ["lm_head"]}, {"matrices": "nvfp4"}),
+        (
+            {"quant_method": "awq", "bits": 8, "group_size": -1, "modules_to_not_convert": ["gate"]},
+            {"matrices": "int8"},
+        ),
         ({"quant_method": "fp8", "modules_to_not_convert": ["mlp.experts"]}, {"matrices": "fp8", "experts": "bf16"}),
         (None, {}),
     ],
@@ -409,6 +413,12 @@ def test_configs_that_are_refused(changed: Json, why: str) -> None:
         ("gpt-oss-20b", {"layer_types": ["full_attention"]}, "`layer_types` has 1 items, and there are 24 layers"),
         ("gpt-oss-20b", {"layer_types": [{}] * 24}, "`layer_types` holds an object, which is not understood"),
         ("gpt-oss-20b", {"num_local_experts": 2}, "`num_experts_per_tok` is 4, more than the 2 experts"),
+        (
+            "qwen3-next-80b-a3b",
+            {"partial_rotary_factor": 1.5},
+            "`partial_rotary_factor` is 1.5: a part of a head of 256",
+        ),
+        ("qwen3-next-80b-a3b", {"partial_rotary_factor": 1e-9}, "`partial_rotary_factor` is 1e-09: a part of a head"),
         ("jamba-v0.1", {"attn_layer_offset": 8}, "`attn_layer_offset` is 8: less than `attn_layer_period` of 8"),
         ("mamba2-2.7b", {"num_heads": 81}, "`num_heads` of 81 times `head_dim` of 64 is not `expand` of 2 times"),
         ("deepseek-v3", {"scoring_func": "tanh"}, '`scoring_func` is "tanh", which is not understood'),

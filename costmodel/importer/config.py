@@ -28,7 +28,7 @@ HARMLESS = frozenset(
     initializer_range initializer_factor init_std init_method pretraining_tp layerdrop
     rms_norm_eps layer_norm_eps layer_norm_epsilon norm_eps norm_epsilon
     rope_theta rope_scaling rope_parameters rope_interleaved rope_interleave rotary_emb_base rope_local_base_freq
-    max_position_embeddings original_max_position_embeddings max_sequence_length max_seq_len seq_length
+    max_position_embeddings n_ctx original_max_position_embeddings max_sequence_length max_seq_len seq_length
     initial_context_length router_aux_loss_coef router_jitter_noise input_jitter_noise router_z_loss_coef
     aux_loss_alpha seq_aux norm_topk_prob routed_scaling_factor n_group topk_group ep_size
     unsloth_version unsloth_fixed default_theta mm_tokens_per_image

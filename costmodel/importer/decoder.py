@@ -111,6 +111,13 @@ def head_dim(config: Config, draft: Draft, width: str = "hidden_size", query: st
     return derived_head_dim(config, draft, width, query)
 
 
+def attention_sizes(config: Config, draft: Draft) -> int:
+    """The residual stream's width, the heads and a head's size; the figure of that."""
+    width(config, draft)
+    heads(config, draft)
+    return head_dim(config, draft)
+
+
 def derived_head_dim(
     config: Config, draft: Draft, width: str = "hidden_size", query: str = "num_attention_heads"
 ) -> int:
@@ -132,8 +139,8 @@ def partial_rotary(config: Config, draft: Draft, size: int, key: str = "partial_
     if share is None or share == 1:
         return {}
     rotated = size * share
-    if not 0 < share < 1:
-        config.fault(f"`{key}` is {float(share):g}: more than 0 and at most 1 is needed", key)
+    if not 1 <= rotated < size:
+        config.fault(f"`{key}` is {float(share):g}: a part of a head of {size} is needed, or 1", key)
         return {}
     # transformers rounds down
     draft.dim("rope_size", int(rotated), f"{key} of {float(share):g}")

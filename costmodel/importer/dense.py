@@ -11,11 +11,11 @@ from costmodel.importer.decoder import (
     Frame,
     Half,
     Layer,
+    attention_sizes,
     biases,
     decoder,
     derived_head_dim,
     gated,
-    head_dim,
     heads,
     inner,
     layernorm,
@@ -104,9 +104,7 @@ LLAMA: dict[str, Any] = {
 
 def _sizes(config: Config, draft: Draft) -> int:
     """The sizes of attention and of a feed-forward block; the figure of a head's."""
-    width(config, draft)
-    heads(config, draft)
-    size = head_dim(config, draft)
+    size = attention_sizes(config, draft)
     inner(config, draft)
     return size
 
@@ -138,9 +136,7 @@ def granite(config: Config, draft: Draft, precision: Precision) -> None:
     defaults={**LLAMA, "intermediate_size": 14336, "num_key_value_heads": 8, "sliding_window": 4096},
 )
 def mistral(config: Config, draft: Draft, precision: Precision) -> None:
-    width(config, draft)
-    heads(config, draft)
-    head_dim(config, draft)
+    attention_sizes(config, draft)
     options = window(config, draft)
     inner(config, draft)
     uniform(config, draft, precision, options, gated(config, draft))
@@ -156,9 +152,7 @@ def mistral(config: Config, draft: Draft, precision: Precision) -> None:
 def phi3(config: Config, draft: Draft, precision: Precision) -> None:
     for key in ("attention_bias", "mlp_bias", "lm_head_bias"):
         config.must_be(key, False, None, why="only false is understood")
-    width(config, draft)
-    heads(config, draft)
-    size = head_dim(config, draft)
+    size = attention_sizes(config, draft)
     options = partial_rotary(config, draft, size) | window(config, draft)
     inner(config, draft)
     uniform(config, draft, precision, options, gated(config, draft))
@@ -205,9 +199,7 @@ GLM: dict[str, Any] = {
 
 
 def _glm(config: Config, draft: Draft, precision: Precision, arrangement: Arrangement) -> None:
-    width(config, draft)
-    heads(config, draft)
-    size = head_dim(config, draft)
+    size = attention_sizes(config, draft)
     options = partial_rotary(config, draft, size) | qkv_bias(config.flag("attention_bias"), False)
     inner(config, draft)
     uniform(config, draft, precision, options, gated(config, draft), Frame(arrangement=arrangement))
@@ -256,9 +248,7 @@ def _late_windows(config: Config) -> tuple[list[bool], First | None]:
 
 
 def _qwen(config: Config, draft: Draft, precision: Precision, options: Mapping[str, str]) -> None:
-    width(config, draft)
-    heads(config, draft)
-    head_dim(config, draft)
+    attention_sizes(config, draft)
     local, first = _late_windows(config)
     near = local_window(config, draft, local)
     inner(config, draft)
@@ -377,9 +367,7 @@ GEMMA2: dict[str, Any] = {
 
 def _gemma(config: Config, draft: Draft, precision: Precision, options: Mapping[str, str], pattern: int) -> None:
     _causal(config)
-    width(config, draft)
-    heads(config, draft)
-    head_dim(config, draft)
+    attention_sizes(config, draft)
     n = num_layers(config).value
     local = local_layers(config, n, lambda i: (i + 1) % pattern != 0)
     near = local_window(config, draft, local)
@@ -447,9 +435,7 @@ def olmo2(config: Config, draft: Draft, precision: Precision) -> None:
 
 @family("olmo3", title="OLMo 3", config="Olmo3Config", defaults={**OLMO, "sliding_window": 4096})
 def olmo3(config: Config, draft: Draft, precision: Precision) -> None:
-    width(config, draft)
-    heads(config, draft)
-    head_dim(config, draft)
+    attention_sizes(config, draft)
     local = local_layers(config, num_layers(config).value, lambda i: (i + 1) % 4 != 0)
     near = local_window(config, draft, local)
     inner(config, draft)
@@ -495,9 +481,7 @@ def cohere2(config: Config, draft: Draft, precision: Precision) -> None:
         config.must_be(key, True, None, why="only true is understood")
     for key in ("use_qk_norm", "use_parallel_embedding"):
         config.must_be(key, False, None, why="only false is understood")
-    width(config, draft)
-    heads(config, draft)
-    head_dim(config, draft)
+    attention_sizes(config, draft)
     pattern = config.size("sliding_window_pattern").value
     local = local_layers(config, num_layers(config).value, lambda i: (i + 1) % pattern != 0)
     near = local_window(config, draft, local)
@@ -531,9 +515,7 @@ def cohere2(config: Config, draft: Draft, precision: Precision) -> None:
 def starcoder2(config: Config, draft: Draft, precision: Precision) -> None:
     config.must_be("norm_type", "layer_norm", None, why="only layer_norm is understood")
     config.must_be("mlp_type", "default", None, why="only the default is understood")
-    width(config, draft)
-    heads(config, draft)
-    head_dim(config, draft)
+    attention_sizes(config, draft)
     bias = config.flag("use_bias")
     options = window(config, draft) | qkv_bias(bias, bias)
     inner(config, draft)
@@ -646,7 +628,7 @@ _GPT2_ALIASES = {
     "n_layer": "num_hidden_layers",
 }
 _GPT2_HARMLESS = (
-    "n_ctx summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout"
+    "summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout"
     " scale_attn_weights scale_attn_by_inverse_layer_idx reorder_and_upcast_attn attention_softmax_in_fp32"
     " scale_attention_softmax_in_fp32 inference_runner validate_runner_input pre_allocate_kv_cache"
     " max_batch_size max_sequence_length pad_key_length"

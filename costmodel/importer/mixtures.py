@@ -10,10 +10,9 @@ from costmodel.importer.decoder import (
     Frame,
     Half,
     Layer,
+    attention_sizes,
     decoder,
     gated,
-    head_dim,
-    heads,
     inner,
     layernorm,
     local_layers,
@@ -101,9 +100,7 @@ def first_dense(draft: Draft, sparse: Sequence[bool]) -> First | None:
     aliases={"num_local_experts": "num_experts"},
 )
 def mixtral(config: Config, draft: Draft, precision: Precision) -> None:
-    width(config, draft)
-    heads(config, draft)
-    head_dim(config, draft)
+    attention_sizes(config, draft)
     options = window(config, draft)
     inner(config, draft)
     _all_sparse(config, draft, precision, options, mixture(), "num_local_experts")
@@ -150,9 +147,7 @@ def gated_act(config: Config) -> None:
     },
 )
 def phimoe(config: Config, draft: Draft, precision: Precision) -> None:
-    width(config, draft)
-    heads(config, draft)
-    head_dim(config, draft)
+    attention_sizes(config, draft)
     bias = config.flag("attention_bias")
     options = window(config, draft) | qkv_bias(bias, bias)
     inner(config, draft)
@@ -180,9 +175,7 @@ def phimoe(config: Config, draft: Draft, precision: Precision) -> None:
 )
 def granitemoe(config: Config, draft: Draft, precision: Precision) -> None:
     config.note("The multipliers of embeddings, residual sums and logits are not counted.")
-    width(config, draft)
-    heads(config, draft)
-    head_dim(config, draft)
+    attention_sizes(config, draft)
     inner(config, draft)
     bias = config.flag("attention_bias")
     _all_sparse(config, draft, precision, qkv_bias(bias, bias), mixture(), "num_local_experts")
@@ -208,9 +201,7 @@ def granitemoe(config: Config, draft: Draft, precision: Precision) -> None:
     harmless="clip_qkv",
 )
 def olmoe(config: Config, draft: Draft, precision: Precision) -> None:
-    width(config, draft)
-    heads(config, draft)
-    head_dim(config, draft)
+    attention_sizes(config, draft)
     inner(config, draft)
     bias = config.flag("attention_bias")
     _all_sparse(config, draft, precision, {"whole_norm": "true", **qkv_bias(bias, bias)}, mixture(), "num_experts")
@@ -270,9 +261,7 @@ def _stepped(config: Config, draft: Draft, precision: Precision, options: Mappin
     harmless="layer_types",
 )
 def qwen2_moe(config: Config, draft: Draft, precision: Precision) -> None:
-    width(config, draft)
-    heads(config, draft)
-    head_dim(config, draft)
+    attention_sizes(config, draft)
     _stepped(config, draft, precision, qkv_bias(config.flag("qkv_bias"), False), shared=True)
 
 
@@ -293,9 +282,7 @@ def qwen2_moe(config: Config, draft: Draft, precision: Precision) -> None:
     aliases={"num_experts": "num_local_experts"},
 )
 def qwen3_moe(config: Config, draft: Draft, precision: Precision) -> None:
-    width(config, draft)
-    heads(config, draft)
-    head_dim(config, draft)
+    attention_sizes(config, draft)
     bias = config.flag("attention_bias")
     _stepped(config, draft, precision, {"qk_norm": "true", **qkv_bias(bias, bias)}, shared=False)
 
@@ -325,9 +312,7 @@ def qwen3_moe(config: Config, draft: Draft, precision: Precision) -> None:
     aliases={"n_routed_experts": "num_local_experts"},
 )
 def glm4_moe(config: Config, draft: Draft, precision: Precision) -> None:
-    width(config, draft)
-    heads(config, draft)
-    size = head_dim(config, draft)
+    size = attention_sizes(config, draft)
     norm = {"qk_norm": "true"} if config.flag("use_qk_norm") else {}
     options = {**norm, **partial_rotary(config, draft, size), **qkv_bias(config.flag("attention_bias"), False)}
     _sigmoid_scores(config, draft, precision, lambda: attention(draft, options), {"sigmoid_scores", "corrected"})
@@ -494,9 +479,7 @@ def deepseek_v3(config: Config, draft: Draft, precision: Precision) -> None:
     harmless="swiglu_limit swiglu_alpha rope_scaling_factor rope_ntk_alpha rope_ntk_beta",
 )
 def gpt_oss(config: Config, draft: Draft, precision: Precision) -> None:
-    width(config, draft)
-    heads(config, draft)
-    head_dim(config, draft)
+    attention_sizes(config, draft)
     n = num_layers(config)
     local = local_layers(config, n.value, lambda i: (i + 1) % 2 != 0)
     near = local_window(config, draft, local)
@@ -536,9 +519,7 @@ def gpt_oss(config: Config, draft: Draft, precision: Precision) -> None:
     harmless="attn_temperature_tuning floor_scale attn_scale for_llm_compressor output_router_logits",
 )
 def llama4(config: Config, draft: Draft, precision: Precision) -> None:
-    width(config, draft)
-    heads(config, draft)
-    head_dim(config, draft)
+    attention_sizes(config, draft)
     n = num_layers(config)
     rotary = rotary_layers(config, n.value)
     local = local_layers(config, n.value, lambda i: rotary[i])
@@ -608,9 +589,7 @@ def jamba(config: Config, draft: Draft, precision: Precision) -> None:
     config.must_be("mamba_inner_layernorms", True, None, why="only true is understood")
     config.must_be("sliding_window", None, why="only null is understood")
     draft.use("mamba")
-    width(config, draft)
-    heads(config, draft)
-    head_dim(config, draft)
+    attention_sizes(config, draft)
     mamba_sizes(config, draft, "mamba_expand", "mamba_d_state", "mamba_dt_rank", "mamba_d_conv")
     inner(config, draft)
     n = num_layers(config)
@@ -618,7 +597,7 @@ def jamba(config: Config, draft: Draft, precision: Precision) -> None:
     sparse = _every(config, "expert_layer_period", "expert_layer_offset", n.value)
     if config.size("num_experts").value == 1:
         sparse = [False] * n.value
-        config.unused("num_experts_per_tok")
+    config.unused("num_experts_per_tok")
     if any(sparse):
         experts(config, draft)
     gated_act(config)
@@ -690,9 +669,7 @@ def qwen3_next(config: Config, draft: Draft, precision: Precision) -> None:
     _no_windows(config)
     _predicted_tokens(config)
     draft.use("delta_net")
-    width(config, draft)
-    heads(config, draft)
-    size = head_dim(config, draft)
+    size = attention_sizes(config, draft)
     rotated = partial_rotary(config, draft, size)
     h_k, h_v = config.size("linear_num_key_heads"), config.size("linear_num_value_heads")
     config.divides("linear_num_key_heads", "linear_num_value_heads", h_k.value, h_v.value)

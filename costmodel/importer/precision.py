@@ -313,7 +313,7 @@ _ALWAYS = (
 def _kind(module: str) -> str | None:
     """Of which kind a module is that is spared; None for one that no method quantises, or that is no part here."""
     name = module.lower()
-    if "shared_expert_gate" in name or re.search(r"mlp\W{0,3}gate\W*$", name):
+    if "shared_expert_gate" in name or re.search(r"(?:^|\W)gate\W*$", name):
         return None
     if "shared_expert" in name:
         return "feed"
