@@ -142,7 +142,7 @@ class _Breakdown:
                     marks.append(said)
         ticks = tuple((count - i - 0.5, self._label(i)) for i in range(len(lines)))
         time = columns[-1][0].startswith("time") if columns else False
-        colors = "; time in orange: compute-bound, in blue: memory-bound" if time else ""
+        colors = "; orange: compute-bound, blue: memory-bound" if time else ""
         return Picture(
             self._finding(),
             f"{self.subject.of()}, batch {self.batch:,}{colors}",

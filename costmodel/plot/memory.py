@@ -13,6 +13,7 @@ from costmodel.names import prose
 from costmodel.plot.picture import (
     GREY,
     INK,
+    PAPER,
     Area,
     Axis,
     Curve,
@@ -52,7 +53,7 @@ def memory(subject: Subject) -> Picture:
     """Stacked for one context, or for one batch size along the context; a line each for several contexts."""
     if subject.batches and len(subject.contexts) != 1 and subject.depends_on_context:
         return _Stack(subject, seq_len, {batch_size: Fraction(subject.batches[0])}).picture()
-    if len(subject.contexts) > 1 and subject.depends_on_context:
+    if len(subject.contexts) > 1 and seq_len in subject.first.table.memory.free_symbols:
         return _lines(subject)
     return _Stack(subject, batch_size, subject.cases[0].point).picture()
 
@@ -190,6 +191,7 @@ class _Stack:
                 yield Edge(self.y.high, f"{device_name(of.device)}, {memory_words(of)}\nfar above", GREY)
                 continue
             ends = ((self.x.low, height), (self.x.high, height))
+            yield Curve(ends, PAPER, width=3.6)
             yield Curve(ends, hue, "solid" if only else "dashed", 1.8 if only else 1.1)
             fits = f"fits {largest:,}" if largest else "does not fit" if self.total(1.0) / _GB > height else "fits any"
             yield Edge(height, f"{device_name(of.device)}, {memory_words(of)}\n{fits}", hue, bold=only)
@@ -246,7 +248,7 @@ def _lines(subject: Subject) -> Picture:
     held = [_capacity(of) for of in limits]
     top = max([3 * h for h in held] or [max(f(high) for f in functions) / _GB])
     weights = along(subject.first.table.weight_memory, batch_size, {})(1.0) / _GB
-    y = powers_of_ten("memory, GB", 0.7 * weights, max(top, 4 * weights))
+    y = powers_of_ten("memory, GB", 0.7 * min([weights, *held]), max(top, 4 * weights))
     marks: list[Mark] = [
         Curve(((low, weights), (high, weights)), GREY, "dashed", 1.1),
         Note(high, weights, f"weights {scaled(weights * _GB, 'B')}", GREY, ("sw", "nw"), distance=4, small=True),

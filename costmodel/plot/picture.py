@@ -24,7 +24,7 @@ class Hue:
 # Okabe and Ito's colours, which stay apart for all common kinds of colour blindness
 BLUE, VERMILION, GREEN = Hue("#0072b2", "#00629b"), Hue("#d55e00", "#a84a00"), Hue("#009e73", "#00724f")
 PURPLE, ORANGE, SKY = Hue("#cc79a7", "#96476f"), Hue("#e69f00", "#855c00"), Hue("#56b4e9", "#1f6f9f")
-INK, GREY = Hue("#1a1a1a", "#1a1a1a"), Hue("#6b6b6b", "#5a5a5a")
+INK, GREY, PAPER = Hue("#1a1a1a", "#1a1a1a"), Hue("#6b6b6b", "#5a5a5a"), Hue("#ffffff", "#ffffff")
 SERIES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 
 MEMORY_BOUND, COMPUTE_BOUND, NO_FIT = "#e3eef6", "#fbe3cf", "#ededed"

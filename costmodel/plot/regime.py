@@ -269,9 +269,13 @@ class _Plane:
         lows = sorted({self.columns[j] for i, j in fitting if self.balance[i][j] >= 0})
         if lows[-1] < self.columns[-1]:
             return f"Compute-bound only up to {_round_context(lows[-1])} tokens of context"
-        found = [f"{whole_batches(c.crossing)} at {int(c.context):,}" for c in self.marked if c.crossing and c.context]
-        if found and len({f.split()[0] for f in found}) > 1:
+        crossings = [(c.crossing, c.context) for c in self.marked if c.crossing is not None and c.context is not None]
+        found = [f"{whole_batches(batch)} at {int(context):,}" for batch, context in crossings if batch > 1]
+        if len(found) == len(self.marked) > 1:
             return f"Compute-bound from batch {prose(found[:3])} tokens on"
+        at_one = [balance >= 0 for balance in self.balance[0]]
+        if at_one[-1] and not at_one[0]:
+            return f"Compute-bound from about {_round_context(self.columns[at_one.index(True)])} tokens on at any batch"
         return "Where the pass is memory-bound, and where compute-bound"
 
 

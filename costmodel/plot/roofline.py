@@ -39,9 +39,9 @@ from costmodel.symbols import ZERO, batch_size, symbol
 _TERA = 1e12
 _PLACES = 120
 _UNDER_ROOF = "#f4f6f8"
-_SAME = 0.02
+_SAME = 0.05
 _MOST_GROUPS = 5
-_LEAST_SHARE = 0.01
+_LEAST_SHARE = 0.02
 
 
 def roofline(subject: Subject) -> Picture:
@@ -227,7 +227,7 @@ class _Roofline:
             marked.add(step)
         xs = sorted(marked)
         shown: list[float] = []
-        for b in sorted(xs, key=lambda b: (b not in (end, best, 1.0), b)):
+        for b in sorted(xs, key=lambda b: (b != end, b not in (best, 1.0), b)):
             if all(abs(log2(f(b) / f(other))) > 0.055 * log2(self.x.high / self.x.low) for other in shown):
                 shown.append(b)
         ends = sampled(f, [1.0, end])

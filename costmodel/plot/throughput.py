@@ -187,7 +187,7 @@ class _Batches:
             height = self.factor * shared
             if self.y.holds(height):
                 yield Curve(((self.x.low, height), (self.x.high, height)), GREY, "dashed", 1.1)
-                if len(seen) == 1:
+                if len(self.subject.quantities) == 1:
                     words = f"reading what all share takes {milliseconds(shared)}"
                     yield Note(self.x.high, height, words, GREY, ("nw", "sw"), distance=5, small=True)
 
@@ -272,6 +272,8 @@ class _Batches:
         critical = self.cases[0].answer.critical_seq_len.value if len(self.subject.quantities) == 1 else None
         if critical is not None and "never" in statuses and statuses[0] != "never":
             return f"Contexts under {whole_batches(critical)} tokens can saturate compute, longer ones cannot"
+        if all(status == "does_not_fit" for status in statuses):
+            return f"Not even one sequence fits in {memory_words(self.cases[0].quantities)}"
         if all(status in ("never", "does_not_fit") for status in statuses):
             return "At none of these contexts is the pass ever compute-bound"
         if all(status == "always" for status in statuses):
@@ -298,7 +300,7 @@ class _Batches:
             case "crosses":
                 return f"Throughput stops growing at batch {crossing}, at {run}"
             case "never" if best is not None:
-                return f"Never compute-bound: memory ends the growth at batch {best:,}, at {run}"
+                return f"Never compute-bound: memory ends it at batch {best:,}, at {run}"
             case "never":
                 return "Never compute-bound, and nothing limits the batch"
             case "beyond_memory":
