@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-latex lint fuzz bench tables golden models clean
+.PHONY: demo test test-docs lint fuzz bench tables golden models clean
 
 demo: $(STAMP)
 	$(BIN)/costmodel crossover llama-3.1:8b --device h100-nvl --seq-len 8192
@@ -13,10 +13,12 @@ demo: $(STAMP)
 test: $(STAMP) lint
 	$(BIN)/python -m pytest -n auto
 
-# the tests of what is typeset, after installing what they need where that can be done here
-test-latex: $(STAMP)
+# the tests of documents and pages, after installing what they need where that can be done here
+test-docs: $(STAMP)
 	command -v pdflatex >/dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && \
 	    apt-get install -y -qq --no-install-recommends texlive-latex-base texlive-latex-recommended lmodern; } || true
+	command -v chromium >/dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && \
+	    apt-get install -y -qq --no-install-recommends chromium; } || true
 	test -d .tools/node_modules/katex || npm install --silent --no-save --prefix .tools katex || true
 	$(BIN)/python -m pytest -n auto -m needs
 

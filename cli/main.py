@@ -23,6 +23,7 @@ COMMANDS = {
     "sensitivity": "What a quantity follows: elasticities, and what 10% more of each parameter changes.",
     "compare": "Specs side by side, on one device or several, and which is better where.",
     "plot": "A picture: throughput, latency, roofline, regime, memory, breakdown.",
+    "report": "One page: verdict, formulas, tables, pictures, the spec.",
     "graph": "The dataflow graph.",
     "list": "What is shipped: models, devices, operations, quantities.",
     "import": "A spec from a model's published config.json.",

@@ -16,7 +16,7 @@ from costmodel.plot.kinds import KINDS, NEED_DEVICE
 from costmodel.plot.page import html
 from costmodel.plot.picture import Picture
 from costmodel.plot.subject import CONTEXTS, Subject
-from costmodel.solve.budget import budget
+from costmodel.solve.budget import Unsolvable, budget
 
 from .common import MOST_DEVICES, compiled, fraction_option, quantities_of, refuse, whole, write
 from .options import DEVICE, MODEL, OneOf, options
@@ -44,9 +44,14 @@ def command(spec: str, kind: str, **given: Any) -> None:
     path = _path(given["output"])
     if given["device"] is None and kind in NEED_DEVICE:
         raise refuse(f"a picture of {kind} needs a device", "--device h100-sxm")
-    with budget(float(fraction_option("budget", given["budget"], most=10**6))):
-        picture = KINDS[kind](_subject(spec, kind, given))
-        write(path, _drawn(picture, path.suffix.lower()), bool(given["overwrite"]))
+    seconds = float(fraction_option("budget", given["budget"], most=10**6))
+    subject = _subject(spec, kind, given)
+    try:
+        with budget(seconds):
+            picture = KINDS[kind](subject)
+    except Unsolvable as reason:
+        raise refuse(f"there is no picture of {kind} here: {reason}") from None
+    write(path, _drawn(picture, path.suffix.lower()), bool(given["overwrite"]))
 
 
 def _path(output: str | None) -> Path:

@@ -51,7 +51,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             found.setdefault(reason, Counter())[report.nodeid.partition("[")[0].rpartition("::")[2]] += 1
     for reason, tests in sorted(found.items()):
         names = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in sorted(tests.items()))
-        terminalreporter.write_line(f"skipped, {reason}, which `make test-latex` installs: {names}")
+        terminalreporter.write_line(f"skipped, {reason}, which `make test-docs` installs: {names}")
 
 
 @pytest.fixture

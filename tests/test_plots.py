@@ -20,7 +20,7 @@ import pytest
 
 from costmodel.compile import Run, compile_spec
 from costmodel.device import find_device
-from costmodel.plot.draw import Sheet, measured, svg
+from costmodel.plot.draw import NARROW, WIDTH, Sheet, measured, svg
 from costmodel.plot.kinds import KINDS, NEED_DEVICE
 from costmodel.plot.page import html
 from costmodel.plot.picture import Along, Area, Cells, Curve, Dot, Edge, Note, Picture
@@ -29,6 +29,7 @@ from costmodel.plot.subject import CONTEXTS, Subject
 from costmodel.quantities import Quantities
 from costmodel.symbols import symbol
 
+from .browser import framed, opened
 from .conftest import Done
 from .typesetting import node
 
@@ -251,7 +252,9 @@ def test_faults_are_found() -> None:
 @pytest.mark.parametrize(("kind", "spec", "devices", "how"), list(grid()))
 def test_labels_neither_touch_nor_are_cut_off(kind: str, spec: str, devices: str, how: dict[str, Any]) -> None:
     contexts = (2048,) if kind == "breakdown" or "," in devices else CONTEXTS
-    assert faults(picture(kind, spec, devices, contexts, **how), 800) == []
+    of = picture(kind, spec, devices, contexts, **how)
+    assert faults(of, WIDTH) == []
+    assert faults(of, NARROW) == []
 
 
 # --- the command
@@ -285,6 +288,7 @@ MESSAGES = [
     ((*LLAMA, "--seq-len", "1:1e14:1", "-o", "x.svg"), "more than 100,000 values"),
     ((*LLAMA, "--seq-len", "none", "-o", "x.svg"), "--seq-len takes a whole number"),
     ((*LLAMA, "--free", "num_layers", "-o", "x.svg"), "a picture needs figures, and `num_layers` has none"),
+    ((*LLAMA, "--kind", "regime", "--budget", "1e-9", "-o", "x.svg"), "the time given by --budget is spent"),
     ((*LLAMA, "--kind", "breakdown", "--seq-len", "1,2", "-o", "x.svg"), "one context is needed here"),
 ]
 
@@ -387,33 +391,20 @@ def test_the_pointer_evaluates_the_closed_forms(kind: str) -> None:
             assert shown == pytest.approx([function(expr)(values) for _, expr, _ in reading.values], rel=1e-12)
 
 
-POINTER = """<script>
-const svg = document.querySelector("svg"), box = svg.getBoundingClientRect();
-const at = (x, y) => svg.dispatchEvent(new PointerEvent("pointermove",
-  { clientX: box.left + x * box.width, clientY: box.top + y * box.height }));
-at(0.4, 0.5);
-document.title = document.querySelector(".reading").innerText + "|" + document.documentElement.scrollWidth;
-</script></body>"""
-
-
-def in_browser(text: str, tmp_path: Path) -> tuple[str, str]:
-    """The page's title once it ran in Chromium, and what its console said."""
-    file = tmp_path / "page.html"
-    file.write_text(text.replace("</body>", POINTER), encoding="utf-8")
-    flags = "--headless --no-sandbox --disable-gpu --disable-background-networking --enable-logging=stderr --dump-dom"
-    command = ["chromium", *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", "--window-size=380,800"]
-    done = subprocess.run([*command, file.as_uri()], capture_output=True, text=True, check=True, timeout=60)
-    title = re.search(r"<title>(.*?)</title>", done.stdout, flags=re.DOTALL)
-    assert title is not None
-    return title[1], "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+LOOK = """
+  const svg = page.querySelector("svg"), box = svg.getBoundingClientRect();
+  svg.dispatchEvent(new frame.contentWindow.PointerEvent("pointermove",
+    { clientX: box.left + 0.4 * box.width, clientY: box.top + 0.5 * box.height }));
+  document.title = page.querySelector(".reading").textContent + "|" + page.documentElement.scrollWidth;
+"""
 
 
 @pytest.mark.needs("chromium")
 @pytest.mark.parametrize("kind", ["throughput", "regime"])
 def test_a_page_works_in_a_browser(kind: str, tmp_path: Path) -> None:
-    title, console = in_browser(page(kind), tmp_path)
+    title, console = opened(framed(page(kind), LOOK, 380), tmp_path)
     words, _, width = title.rpartition("|")
     assert console == ""
     assert re.search(r"(batch|context) [\d,]+", words)
     assert "-bound" in words
-    assert int(width) <= 500
+    assert int(width) <= 380

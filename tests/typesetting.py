@@ -30,7 +30,7 @@ console.log(JSON.stringify(faults));
 
 @cache
 def katex_folder() -> Path | None:
-    """Where Node finds KaTeX: where `make test-latex` puts it, or in NODE_PATH."""
+    """Where Node finds KaTeX: where `make test-docs` puts it, or in NODE_PATH."""
     if shutil.which("node") is None:
         return None
     places = [TOOLS / "node_modules", *map(Path, filter(None, os.environ.get("NODE_PATH", "").split(os.pathsep)))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from sympy import Expr, Symbol
@@ -37,6 +37,9 @@ class _Line:
     @property
     def time(self) -> float:
         return max(self.compute, self.memory)
+
+
+_Column = tuple[str, Callable[[_Line], float], Callable[[_Line], Hue]]
 
 
 def breakdown(subject: Subject) -> Picture:
@@ -101,19 +104,20 @@ class _Breakdown:
     def _figure(self, expr: Expr) -> float:
         return as_float(figure(self.of.table.put_in(expr), self.point))
 
-    def _columns(self) -> list[tuple[str, Callable[[_Line], float], Callable[[_Line], Hue]]]:
+    def _columns(self) -> list[_Column]:
         """Heading, share of a line, and its colour."""
         flops, moved = sum(line.flops for line in self.lines), sum(line.bytes for line in self.lines)
-        found: list[tuple[str, Callable[[_Line], float], Callable[[_Line], Hue]]] = []
+        found: list[_Column] = []
         if flops:
-            found.append((f"{scaled(flops, 'FLOP')}", lambda line: line.flops / flops, lambda _: _FLOPS))
+            heading = f"{scaled(flops, 'FLOP')}\ncomputed"
+            found.append((heading, lambda line: line.flops / flops, lambda _: _FLOPS))
         if moved:
-            found.append((f"{scaled(moved, 'B')} moved", lambda line: line.bytes / moved, lambda _: _FLOPS))
+            found.append((f"{scaled(moved, 'B')}\nmoved", lambda line: line.bytes / moved, lambda _: _FLOPS))
         time = sum(line.time for line in self.lines)
         if self.of.device is not None and time:
             found.append(
                 (
-                    f"time, {milliseconds(time)} one by one",
+                    f"{milliseconds(time)}\none by one",
                     lambda line: line.time / time,
                     lambda line: _COMPUTES if line.compute >= line.memory else _READS,
                 )
@@ -121,7 +125,10 @@ class _Breakdown:
         return found
 
     def picture(self) -> Picture:
-        lines, columns = self.lines, self.columns
+        return replace(self._of(self.columns), narrow=self._of(self.columns[-1:]))
+
+    def _of(self, columns: Sequence[_Column]) -> Picture:
+        lines = self.lines
         greatest = max((share(line) for _, share, _ in columns for line in lines), default=1.0) or 1.0
         count = max(1, len(lines))
         right = len(columns) * (1 + _GAP) - _GAP + 0.12
@@ -134,21 +141,22 @@ class _Breakdown:
                 middle, part = count - i - 0.5, share(line)
                 end = left + 0.86 * part / greatest
                 if part > 0:
-                    title = f"{line.block} {line.name}: {significant(100 * part, 3)}% of {heading}".strip()
+                    share_said = f"{significant(100 * part, 3)}% of {' '.join(heading.split())}"
+                    title = f"{line.block} {line.name}: {share_said}".strip()
                     box = ((left, middle - 0.34), (end, middle - 0.34), (end, middle + 0.34), (left, middle + 0.34))
                     marks.append(Area(box, hue(line).line, title=title))
                 if part >= _LEAST:
                     said = Note(end, middle, _percent(part), hue(line), ("e",), distance=3, small=True, pinned=True)
                     marks.append(said)
         ticks = tuple((count - i - 0.5, self._label(i)) for i in range(len(lines)))
-        time = columns[-1][0].startswith("time") if columns else False
+        time = self.of.device is not None
         colors = "; orange: compute-bound, blue: memory-bound" if time else ""
         return Picture(
             self._finding(),
             f"{self.subject.of()}, batch {self.batch:,}{colors}",
             self.subject.footnote,
             Axis("", 0.0, right, "linear", ()),
-            Axis("", 0.0, count + 1.0, "linear", ticks),
+            Axis("", 0.0, count + 1.4, "linear", ticks),
             tuple(marks),
             frame=False,
             height=max(0.55, 0.3 + 0.058 * count),

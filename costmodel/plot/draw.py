@@ -6,7 +6,7 @@ import io
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from itertools import pairwise
 from math import atan2, ceil, cos, degrees, hypot, sin
@@ -15,7 +15,7 @@ from typing import Any
 from costmodel.plot.picture import GREY, INK, Along, Area, Axis, Cells, Curve, Dot, Edge, Levels, Mark, Note, Picture
 from costmodel.source import Diagnostic, SpecError
 
-WIDTH, HEIGHT = 800, 520
+WIDTH, HEIGHT, NARROW = 800, 520, 372
 _DPI = 100
 _TEXT, _SMALL, _TITLE = 9.5, 8.5, 13.0
 _SETTINGS = {
@@ -30,6 +30,9 @@ _SETTINGS = {
 }
 _STRAIGHT = {"n": (0, 1), "s": (0, -1), "e": (1, 0), "w": (-1, 0)}
 _COMPASS = {**_STRAIGHT, "ne": (1, 1), "nw": (-1, 1), "se": (1, -1), "sw": (-1, -1)}
+
+# what a label may hide before it is better left out
+_HIDES = 60.0
 
 Box = tuple[float, float, float, float]
 
@@ -119,6 +122,7 @@ class Sheet:
     figure: Any
     axes: Any
     renderer: Any
+    narrow: bool = False
     texts: list[Any] = field(default_factory=list)
     boxes: list[Box] = field(default_factory=list)
     crowded: list[tuple[float, float]] = field(default_factory=list)
@@ -130,6 +134,9 @@ class Sheet:
         extent = probe.get_window_extent(self.renderer)
         probe.remove()
         return float(extent.width), float(extent.height)
+
+    def note_size(self, note: Note) -> float:
+        return _SMALL - (1 if self.narrow else 0) if note.small or self.narrow else _TEXT - 0.5
 
     def wrapped(self, text: str, size: float, room: float, bold: bool = False) -> str:
         """The text in as few lines as fit."""
@@ -155,26 +162,31 @@ def drawn(picture: Picture, width: int = WIDTH) -> Sheet:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    narrow = width < 600
-    height = round(picture.height * (HEIGHT if not narrow else 0.95 * width + 60))
+    narrow = width < (WIDTH + NARROW) / 2
+    if narrow and picture.narrow is not None:
+        picture = picture.narrow
+    names = sum(isinstance(mark, Edge) for mark in picture.marks)
+    height = round(picture.height * (1.1 * width + 30 * names if narrow else HEIGHT))
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
-    sheet = Sheet(figure, axes, canvas.get_renderer())
+    sheet = Sheet(figure, axes, canvas.get_renderer(), narrow)
     _axis(axes, picture.x, "x")
     _axis(axes, picture.y, "y")
-    _thin_ticks(sheet, picture, narrow, width)
     _frame(axes, picture)
-    top = _heading(sheet, picture, width, height, narrow)
+    top = _heading(sheet, picture, width, height)
     foot = _footnote(sheet, picture, width, height)
     left = _left(sheet, picture)
     right = _right(sheet, picture)
     below = foot + _below(picture)
     axes.set_position((left / width, below / height, (width - left - right) / width, (height - top - below) / height))
+    _thin_ticks(sheet, picture)
     figure.canvas.draw()
+    sheet.boxes += [tuple(text.get_window_extent(sheet.renderer).extents) for text in sheet.texts]
     for mark in picture.marks:
         _draw(sheet, mark)
-    _edges(sheet, [m for m in picture.marks if isinstance(m, Edge)])
+    if not narrow:
+        _edges(sheet, [m for m in picture.marks if isinstance(m, Edge)])
     for mark in picture.marks:
         if isinstance(mark, Along):
             _along(sheet, mark)
@@ -198,18 +210,21 @@ def _axis(axes: Any, axis: Axis, which: str) -> None:
     side.set_minor_locator(NullLocator())
 
 
-def _thin_ticks(sheet: Sheet, picture: Picture, narrow: bool, width: int) -> None:
+def _thin_ticks(sheet: Sheet, picture: Picture) -> None:
     """Fewer ticks where their labels would touch."""
     from matplotlib.ticker import FixedFormatter, FixedLocator
 
     ticks = picture.x.ticks
-    if not ticks:
-        return
-    room = width * (0.78 if narrow else 0.68)
-    while len(ticks) > 2 and sum(sheet.size(label, _TEXT)[0] + 14 for _, label in ticks) > room:
+    while len(ticks) > 2 and _touching(sheet, ticks):
         ticks = ticks[::2]
     sheet.axes.xaxis.set_major_locator(FixedLocator([value for value, _ in ticks]))
     sheet.axes.xaxis.set_major_formatter(FixedFormatter([label for _, label in ticks]))
+
+
+def _touching(sheet: Sheet, ticks: Sequence[tuple[float, str]]) -> bool:
+    low = sheet.axes.get_ylim()[0]
+    spans = [(sheet.pixel(value, low)[0], sheet.size(label, _TEXT)[0] / 2) for value, label in ticks]
+    return any(right - left < a + b + 8 for (left, a), (right, b) in pairwise(spans))
 
 
 def _frame(axes: Any, picture: Picture) -> None:
@@ -227,25 +242,20 @@ def _frame(axes: Any, picture: Picture) -> None:
         axes.grid(True, axis="y", color="#d9d9d9", linewidth=0.5)
 
 
-def _heading(sheet: Sheet, picture: Picture, width: int, height: int, narrow: bool) -> float:
-    """Title and subtitle at the left edge; the pixels that they take."""
-    room, offset = width - 24, 12.0
-    for text, size, bold, hue in (
-        (picture.title, _TITLE - (1.5 if narrow else 0), True, INK),
-        (picture.subtitle, _TEXT, False, GREY),
-    ):
-        shown = sheet.wrapped(text, size, room, bold)
+def _heading(sheet: Sheet, picture: Picture, width: int, height: int) -> float:
+    """Title, subtitle and, where there is no margin for them, the curves' names; the pixels that they take."""
+    lines = [(picture.title, _TITLE - (1.5 if sheet.narrow else 0), True, INK), (picture.subtitle, _TEXT, False, GREY)]
+    if sheet.narrow:
+        edges = sorted((m for m in picture.marks if isinstance(m, Edge)), key=lambda edge: -edge.y)
+        lines += [(edge.text.replace("\n", ", "), _SMALL, edge.bold, edge.hue) for edge in edges]
+    offset = 12.0
+    for text, size, bold, hue in lines:
+        shown = sheet.wrapped(text, size, width - 24, bold)
         _, tall = sheet.size(shown, size, bold)
         artist = sheet.figure.text(
-            12 / width,
-            1 - offset / height,
-            shown,
-            fontsize=size,
-            fontweight="bold" if bold else "normal",
-            color=hue.text,
-            va="top",
-            linespacing=1.15,
-        )
+            12 / width, 1 - offset / height, shown, fontsize=size, fontweight="bold" if bold else "normal",
+            color=hue.text, va="top", linespacing=1.15,
+        )  # fmt: skip
         sheet.texts.append(artist)
         offset += tall + 6
     return offset + 10
@@ -272,7 +282,7 @@ def _below(picture: Picture) -> float:
 
 def _right(sheet: Sheet, picture: Picture) -> float:
     """The right margin: the names of the curves."""
-    edges = [m for m in picture.marks if isinstance(m, Edge)]
+    edges = [m for m in picture.marks if isinstance(m, Edge) and not sheet.narrow]
     widest = max((sheet.size(e.text, _SMALL, e.bold)[0] for e in edges), default=0)
     last = sheet.size(picture.x.ticks[-1][1], _TEXT)[0] / 2 + 8 if picture.x.ticks else 12
     return max(widest + 18, last, 16)
@@ -454,9 +464,35 @@ def _along(sheet: Sheet, mark: Along) -> None:
 
 
 def _note(sheet: Sheet, note: Note) -> None:
-    """A label beside its point, or farther off, where it hides least; one not needed only where it hides nothing."""
-    size = _SMALL if note.small else _TEXT - 0.5
-    wide, tall = sheet.size(note.text, size, note.bold)
+    """A label beside its point, or farther off, where it hides least.
+
+    One that is not needed stands only where it hides nothing; where there is little room none does, and one that has
+    no room says its first line alone.
+    """
+    cost, box, point, far = _place(sheet, note)
+    if sheet.narrow and cost > _HIDES and "\n" in note.text and not note.pinned:
+        note = replace(note, text=note.text.partition("\n")[0].rstrip(":"))
+        cost, box, point, far = _place(sheet, note)
+    if cost > _HIDES and not note.pinned and (sheet.narrow or not note.needed):
+        return
+    inverse = sheet.axes.transData.inverted()
+    at = inverse.transform(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2))
+    if note.leader or far > 2:
+        near = (min(max(point[0], box[0]), box[2]), min(max(point[1], box[1]), box[3]))
+        (ax, ay), (bx, by) = inverse.transform(point), inverse.transform(near)
+        sheet.axes.plot([ax, bx], [ay, by], color=note.hue.line, linewidth=0.9, zorder=4.5)
+    artist = sheet.axes.text(
+        *at, note.text, fontsize=sheet.note_size(note), color=note.hue.text, ha="center", va="center",
+        linespacing=1.15, multialignment="left", fontweight="bold" if note.bold else "normal", zorder=5,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.6} if _on_lines(sheet, box) else None,
+    )  # fmt: skip
+    sheet.texts.append(artist)
+    sheet.boxes.append(box)
+
+
+def _place(sheet: Sheet, note: Note) -> tuple[float, Box, tuple[float, float], float]:
+    """What a label hides at the place where that is least, its box, its point, and how far it is off."""
+    wide, tall = sheet.size(note.text, sheet.note_size(note), note.bold)
     best: tuple[float, Box, tuple[float, float], float] | None = None
     fallback = () if not note.needed or note.pinned or "c" in note.sides else tuple(_COMPASS)
     for order, place in enumerate(((note.x, note.y), *note.also)):
@@ -471,22 +507,7 @@ def _note(sheet: Sheet, note: Note) -> None:
                 if best is None or cost < best[0]:
                     best = (cost, box, (px, py), far)
     assert best is not None
-    cost, box, point, far = best
-    if not note.needed and cost > 40:
-        return
-    inverse = sheet.axes.transData.inverted()
-    at = inverse.transform(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2))
-    if note.leader or far > 2:
-        near = (min(max(point[0], box[0]), box[2]), min(max(point[1], box[1]), box[3]))
-        (ax, ay), (bx, by) = inverse.transform(point), inverse.transform(near)
-        sheet.axes.plot([ax, bx], [ay, by], color=note.hue.line, linewidth=0.9, zorder=4.5)
-    artist = sheet.axes.text(
-        *at, note.text, fontsize=size, color=note.hue.text, ha="center", va="center", linespacing=1.15,
-        multialignment="left", fontweight="bold" if note.bold else "normal", zorder=5,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.6} if _on_lines(sheet, box) else None,
-    )  # fmt: skip
-    sheet.texts.append(artist)
-    sheet.boxes.append(box)
+    return best
 
 
 def _on_lines(sheet: Sheet, box: Box) -> bool:

@@ -162,7 +162,9 @@ class _Stack:
             words = f"{name} {scaled(f(x), 'B')}" if name == "weights" else f"{name}{self._each(expr)}"
             if height > 0.05 * self.y.high and low < self.y.high:
                 hue = Hue(text, text)
-                yield Note(x, low, words, hue, ("c",) if name == "weights" else ("c", "w", "e"), bold=True, distance=4)
+                sides = ("c",) if name == "weights" else ("c", "w", "e")
+                also = ((self.x.at(0.5), low),) if name == "weights" else ()
+                yield Note(x, low, words, hue, sides, bold=True, distance=4, also=also)
             elif height > 0:
                 what = "batch " if self.of_batch else ""
                 small = f"{name}: {scaled(f(float(int(x))), 'B')} at {what}{int(x):,}" if name != "weights" else words

@@ -69,14 +69,21 @@ def inline(picture: Picture, prefix: str, width: int = WIDTH) -> tuple[str, set[
 
 def style(colors: Iterable[str]) -> str:
     """The rules of figures, with each colour's light and dark form."""
-    used = sorted({*colors, "#ffffff", "#1a1a1a", "#6b6b6b"})
+    used = sorted({*colors, *_PAGE})
     light = " ".join(f"--c{color[1:]}: {color};" for color in used)
     dark = " ".join(f"--c{color[1:]}: {_dark(color)};" for color in used)
     return f"""\
 :root {{ color-scheme: light dark; {light} }}
 @media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}
 @media print {{ :root {{ {light} }} }}
-{_asset("picture.css")}"""
+{asset("picture.css")}"""
+
+
+# what pages are written in
+_PAGE = (
+    *("#ffffff", "#1a1a1a", "#6b6b6b", "#5a5a5a", "#d9d9d9", "#ededed"),
+    *("#d55e00", "#009e73", "#00629b", "#00724f", "#a84a00"),
+)
 
 
 def _dark(color: str) -> str:
@@ -89,7 +96,7 @@ def _dark(color: str) -> str:
 def script(pictures: Iterable[tuple[str, Picture]]) -> str:
     """What makes figures answer the pointer: the closed forms as functions, and one function for all figures."""
     calls = [f"hover({json.dumps(prefix)}, {_data(picture)});" for prefix, picture in pictures if picture.readings]
-    return "\n".join([*helpers(calls), _asset("hover.js").rstrip(), *calls]) if calls else ""
+    return "\n".join([*helpers(calls), asset("hover.js").rstrip(), *calls]) if calls else ""
 
 
 def _data(picture: Picture) -> str:
@@ -129,8 +136,9 @@ def _reading(reading: Reading, unknowns: tuple[str, ...]) -> str:
 
 def _literal(value: object) -> str:
     """A value that cannot end the script that it stands in."""
-    return json.dumps(value).replace("</", "<\\/").replace("<!", "<\\!")
+    return json.dumps(value).replace("<", "\\u003c")
 
 
-def _asset(file: str) -> str:
+def asset(file: str) -> str:
+    """A file that lies beside this module."""
     return files("costmodel.plot").joinpath(file).read_text(encoding="utf-8")

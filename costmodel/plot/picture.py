@@ -169,7 +169,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Picture:
-    """Title: what is found. Subtitle: of what. Footnote: how it was counted. `unknowns`: what the axes are, x first."""
+    """Title: what is found. Subtitle: of what. Footnote: how it was counted. `unknowns`: what the axes are, x first.
+
+    `narrow` is what stands in its place where there is little room.
+    """
 
     title: str
     subtitle: str
@@ -181,6 +184,7 @@ class Picture:
     unknowns: tuple[str, ...] = ()
     frame: bool = True
     height: float = 1.0
+    narrow: Picture | None = None
 
 
 # --- axes

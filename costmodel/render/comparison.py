@@ -146,9 +146,9 @@ class ComparisonAnswer:
     def page(self, width: int) -> Page:
         page = Page(width)
         page.text("")
-        page.text(self._title)
+        page.text(self.title)
         page.space()
-        page.text(self._verdict, indent=2, style="bold")
+        page.text(self.verdict, indent=2, style="bold")
         page.space()
         self._values(page)
         self._where(page)
@@ -162,7 +162,7 @@ class ComparisonAnswer:
         return len({c.quantities.device.name if c.quantities.device else "" for c in self.found.columns}) == 1
 
     @property
-    def _title(self) -> str:
+    def title(self) -> str:
         columns = self.found.columns
         specs = list(dict.fromkeys(column.compiled.title for column in columns))
         device = columns[0].quantities.device
@@ -171,7 +171,7 @@ class ComparisonAnswer:
         return f"{what}{on}, {workload(columns[0].quantities.table, columns[0].point, with_batch=True)}"
 
     @property
-    def _verdict(self) -> str:
+    def verdict(self) -> str:
         """Where which column is best of the first quantity, or else how much more the others take."""
         for found in self.break_evens:
             everywhere_same = len(found.stretches) == 1 and len(found.stretches[0].best) == len(self.labels)
@@ -204,6 +204,19 @@ class ComparisonAnswer:
             page.space()
         for line in said:
             page.text(line, indent=2, style="dim")
+
+    def value_rows(self) -> list[list[str]]:
+        """What tells any two columns apart, behind a header."""
+        rows = [[name, *(self._shown(name, i) for i in range(len(self.labels)))] for name in self._differing]
+        return [["", *self.labels], *rows]
+
+    def sentences(self) -> list[str]:
+        """Who is better at what, where."""
+        return [
+            f"{found.name} {_PLACES[found.unknown][0]}: {said}"
+            for found in self.break_evens
+            if (said := self._said(found))
+        ]
 
     def _block(self, page: Page, others: range) -> None:
         """The base beside some of the others, in what tells any two columns apart."""
@@ -412,7 +425,7 @@ class ComparisonAnswer:
                 f"${latex(r.found.expr, names)}$" if r.found.expr is not None else _times(r.found.value) for r in ratios
             ]
             rows.append([name, *(self._shown(name, i) for i in range(len(self.labels))), *shown])
-        return html_table(header, rows, self._verdict)
+        return html_table(header, rows, self.verdict)
 
 
 def _short(label: str) -> str:

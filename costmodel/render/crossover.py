@@ -164,7 +164,7 @@ class CrossoverAnswer(Prose):
     def _numbers(self, page: Page) -> None:
         context = self.answer.point.get(seq_len)
         page.heading("Numbers", f"at {plain(context)} tokens" if context is not None else "")
-        rows = list(self._number_rows())
+        rows = list(self.number_rows())
         names = max(len(name) for name, _, _ in rows)
         for name, closed, value in rows:
             if page.wide:
@@ -173,7 +173,8 @@ class CrossoverAnswer(Prose):
                 page.spread(name, value)
                 page.spread(closed, "", indent=6)
 
-    def _number_rows(self) -> Iterator[tuple[str, str, str]]:
+    def number_rows(self) -> Iterator[tuple[str, str, str]]:
+        """What a number is called, its closed form, and its figure; empty where there is none."""
         answer = self.answer
         yield "FLOPs", text(self.table.flops, self.order), self._by_batch(self.table.flops, "FLOP")
         yield "bytes", text(self.table.bytes, self.order), self._by_batch(self.table.bytes, "B")
@@ -303,8 +304,14 @@ class CrossoverAnswer(Prose):
         if not self.points:
             return
         page.space()
+        header, *rows = self.point_rows()
+        styles = ["bold" if row[-1].startswith("optimum") else "" for row in rows]
+        page.table(rows, "rrrrrl", header=header, expand=5, styles=styles)
+
+    def point_rows(self) -> list[list[str]]:
+        """Batch sizes worth seeing, behind a header."""
         experts = self._experts is not None
-        rows, styles = [], []
+        rows = [["batch", "compute", "memory", "experts" if experts else "FLOP/B", f"{self._unit}/s", ""]]
         for point, said in self.points:
             middle = (
                 decimal(self._experts_at(point.batch_size) or 0, 2)
@@ -321,15 +328,12 @@ class CrossoverAnswer(Prose):
                     said,
                 ]
             )
-            styles.append("bold" if said.startswith("optimum") else "")
         ceiling, limit = self.answer.ceiling.value, self.answer.intensity_limit
         if ceiling is not None:
             words = self._ceiling_words()
             last = "" if experts else decimal(limit, 2) if limit is not None else "–"
             rows.append(["∞", "", "", last, rate(ceiling), words])
-            styles.append("")
-        header = ["batch", "compute", "memory", "experts" if experts else "FLOP/B", f"{self._unit}/s", ""]
-        page.table(rows, "rrrrrl", header=header, expand=5, styles=styles)
+        return rows
 
     def _ceiling_words(self) -> str:
         quantities = self.answer.quantities
@@ -374,18 +378,25 @@ class CrossoverAnswer(Prose):
             return
         page.space()
         width = max(36, *(len(s.option) for s in self.suggestions))
-        header = ["Try".ljust(width + 2), "batch", f"{self._unit}/s", "", ""]
-        rows = [
-            [f"  {s.option}", f"{s.batch_size:,}", rate(s.throughput), _gain(s.gain), self._outcome(s)]
-            for s in self.suggestions
-        ]
+        (first, *header), *rows = self.try_rows()
         if page.wide:
-            page.table(rows, "lrrrl", header=header, indent=0, expand=4)
+            rows = [[f"  {option}", *rest] for option, *rest in rows]
+            page.table(rows, "lrrrl", header=[first.ljust(width + 2), *header], indent=0, expand=4)
             return
         page.text("Try", style="bold")
         for s in self.suggestions:
             page.text(s.option, indent=2)
             page.text(f"batch {s.batch_size:,}, {rate(s.throughput)} {self._unit}/s; {self._outcome(s)}", indent=6)
+
+    def try_rows(self) -> list[list[str]]:
+        """What to try, behind a header: the option, the batch to run then, and what it gives."""
+        return [
+            ["Try", "batch", f"{self._unit}/s", "", ""],
+            *(
+                [s.option, f"{s.batch_size:,}", rate(s.throughput), _gain(s.gain), self._outcome(s)]
+                for s in self.suggestions
+            ),
+        ]
 
     def _outcome(self, s: Suggestion) -> str:
         status, before = s.status, self.answer.status

@@ -131,8 +131,11 @@ class Evaluation:
 
     def html(self) -> str:
         """The same as a table for a notebook."""
-        rows = [row for lines in self._groups() for row in lines]
-        return html_table(("quantity", "", ""), rows, self._verdict())
+        return html_table(("quantity", "", ""), self.rows(), self._verdict())
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """What each quantity is called, its figure, and its closed form or what is to be said of it."""
+        return [row for lines in self._groups() for row in lines]
 
     def _groups(self) -> Iterator[list[tuple[str, str, str]]]:
         """The rows of each group that has any."""

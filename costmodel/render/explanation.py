@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -284,14 +284,26 @@ class Explanation:
         return words
 
     def _values(self, page: Page) -> None:
+        header, *rows = self.value_rows([name for name, _ in self._lines(self.root)])
+        styles = ["bold" if line.is_region else "" for _, line in self._lines(self.root)]
+        rows = _fitted([header, *rows], page.width)
+        page.table(rows[1:], "l" + "r" * (len(rows[0]) - 1), header=rows[0], indent=0, gap=1, styles=styles)
+
+    @property
+    def lines(self) -> list[Line]:
+        """The tree's lines from top to bottom."""
+        return [line for _, line in self._lines(self.root)]
+
+    def value_rows(self, names: Sequence[str]) -> list[list[str]]:
+        """Counts, figures and shares of each line, under these names, behind a header."""
         device = self.quantities.device is not None
         flops, moved = self._at(self.table.flops) or 1, self._at(self.table.bytes) or 1
         whole = self._time(self.root.rows) if device else None
         flop_unit, byte_unit = _unit(as_float(flops) / 10, "FLOP"), _unit(moved, "B")
         header = ["block, operation", "", "params", flop_unit[1], "share", byte_unit[1]]
         header += ["ms", "share", "FLOP/B", "cross"] if device else ["share", "FLOP/B"]
-        rows, styles = [], []
-        for name, line in self._lines(self.root):
+        rows = [header]
+        for name, line in zip(names, self.lines, strict=True):
             f, m = self._at(self._summed(line.rows, "flops")), self._at(self._summed(line.rows, "bytes"))
             params = self._at(self._summed(line.rows, "params"))
             assert f is not None and m is not None
@@ -306,9 +318,7 @@ class Explanation:
             if device:
                 cells.append(self._cross(line.rows))
             rows.append(cells)
-            styles.append("bold" if line.is_region else "")
-        rows = _fitted([header, *rows], page.width)
-        page.table(rows[1:], "l" + "r" * (len(rows[0]) - 1), header=rows[0], indent=0, gap=1, styles=styles)
+        return rows
 
     def _formulas(self, page: Page) -> None:
         names = order(self.compiled)
