@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from sympy import Symbol
 
 from costmodel.compile import Compiled, Run, compile_spec, with_free, with_sets
@@ -134,6 +136,22 @@ def quantities_of(spec: Compiled, options: Mapping[str, Any], device: Device | N
     )
     found.check_point(point(options))
     return found
+
+
+def command_line(*without: str) -> str:
+    """The command line that was given, without these options and where its answer was written."""
+    context = click.get_current_context()
+    words = [context.command_path]
+    for param in context.command.params:
+        if param.name in ("output", "overwrite", *without):
+            continue
+        if context.get_parameter_source(param.name or "") is not ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[param.name or ""]
+        for one in value if isinstance(value, tuple) else (value,):
+            option = [max(param.opts, key=len)] if isinstance(param, click.Option) else []
+            words += option if one is True else [*option, shlex.quote(str(one))]
+    return " ".join(words)
 
 
 # --- output

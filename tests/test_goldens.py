@@ -114,6 +114,15 @@ TEXTS = {
     "formula/experts.md": "formula mixtral:8x7b --of bytes --format markdown",
     "formula/device.py.txt": "formula gemma-2:9b --device h100-sxm --of bytes --of latency --of max_batch_size"
     " --format python",
+    "latex/dense.md": "latex llama-3.1:8b --device h100-nvl --seq-len 8192 --format markdown",
+    "latex/dense.tex": "latex llama-3.1:8b --device h100-nvl --seq-len 256 --standalone",
+    "latex/experts.md": "latex mixtral:8x7b --device h200-sxm --seq-len 512 --format markdown",
+    "latex/windows.md": "latex gemma-2:9b --device h200-sxm --format markdown",
+    "latex/latent.md": "latex deepseek-v3 --seq-len 4096 --format markdown",
+    "latex/encoder-decoder.md": "latex whisper --device a10 --seq-len 448 --format markdown",
+    "latex/state.tex": "latex mamba-2 --device h100-sxm --fidelity traffic",
+    "latex/no-tokens.md": "latex bert --device h100-sxm --seq-len 128 --format markdown",
+    "latex/params.md": "latex gpt-2 --fidelity params --format markdown --names long",
     "graph/dense.dot": "graph llama-3.1:8b",
     "graph/encoder-decoder.mmd": "graph whisper:large-v3 --format mermaid",
 }

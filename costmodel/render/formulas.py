@@ -30,7 +30,7 @@ from costmodel.symbols import symbol as symbol_of
 
 FORMATS = ("text", "latex", "markdown", "python", "json")
 
-_TERMS: dict[str, Callable[[CostTable], Callable[[Row], Expr]]] = {
+TERMS: dict[str, Callable[[CostTable], Callable[[Row], Expr]]] = {
     "params": lambda _: lambda row: row.params,
     "active_params": lambda _: lambda row: row.active_params,
     "flops": lambda table: (
@@ -82,12 +82,12 @@ class Formulas:
 
     def hierarchy(self, name: str) -> Part | None:
         """A quantity by its parts, where it is a sum over operations."""
-        if name not in _TERMS or self.flat:
+        if name not in TERMS or self.flat:
             return None
-        return parts(self.table, _TERMS[name](self.table), QUANTITIES[name].letter)
+        return parts(self.table, TERMS[name](self.table), QUANTITIES[name].letter)
 
     @cached_property
-    def _standing(self) -> Standing:
+    def standing(self) -> Standing:
         """The phase and the dtypes put in, the dims left as symbols."""
         environment = self.table.dataflow.environment
         settled = {**self.table.dataflow.settings, **environment.role_values, **self._given}
@@ -107,9 +107,9 @@ class Formulas:
         found["parts"] = [
             {
                 "name": part.name,
-                "expr": shown_expr(self._standing.figure(part.expr)),
-                "latex": latex(self._standing.settle(part.expr), self.symbols),
-                "count": shown_expr(self._standing.figure(part.scale * part.count)),
+                "expr": shown_expr(self.standing.figure(part.expr)),
+                "latex": latex(self.standing.settle(part.expr), self.symbols),
+                "count": shown_expr(self.standing.figure(part.scale * part.count)),
             }
             for part in (root.children if root is not None else ())
         ]
@@ -145,34 +145,34 @@ class Formulas:
         return ", ".join(said)
 
     def _symbolic(self, name: str) -> Expr:
-        if name not in _TERMS:
+        if name not in TERMS:
             return self.exprs[name]
-        return total(row.count * _TERMS[name](self.table)(row) for row in self.table.rows)
+        return total(row.count * TERMS[name](self.table)(row) for row in self.table.rows)
 
     def _hierarchy_text(self, page: Page, name: str, root: Part, expr: Expr) -> None:
-        factored = self._standing.factored(root)
+        factored = self.standing.factored(root)
         width = max(len(part.name) for part in [root, *definitions(root)])
         margin = width + 2
-        page.spread(f"{root.name.ljust(width)}  = {text(self._standing.assembly(root, factored))}", "", hang=margin + 2)
+        page.spread(f"{root.name.ljust(width)}  = {text(self.standing.assembly(root, factored))}", "", hang=margin + 2)
         page.spread(f"{'':{width}}  = {text(expr, self.order)}", "", hang=margin + 2)
         page.space()
         for part in definitions(root):
             value = self._part_value(part, factored)
             if not part.children:
-                said = text(self._standing.formula(part, factored), self.order)
+                said = text(self.standing.formula(part, factored), self.order)
                 page.spread(f"{part.name.ljust(width)}  {said}", value, hang=margin)
                 continue
             page.spread(f"{part.name.ljust(width)}  {part.what}{self._each(part, factored)}", value, hang=margin)
             if not is_flat(part):
-                page.spread(f"{'':{width}}  = {text(self._standing.assembly(part, False))}", "", hang=margin + 2)
+                page.spread(f"{'':{width}}  = {text(self.standing.assembly(part, False))}", "", hang=margin + 2)
                 continue
             labels = [self._label(child) for child in part.children]
             longest = max(map(len, labels))
             for child, label in zip(part.children, labels, strict=True):
-                factor = self._standing.settle(child.scale) * child.count
-                formula = text(self._standing.formula(child, factored) * factor, self.order)
+                factor = self.standing.settle(child.scale) * child.count
+                formula = text(self.standing.formula(child, factored) * factor, self.order)
                 figure = text(
-                    self._standing.value(child, factored) * self._standing.figure(child.scale) * child.count, self.order
+                    self.standing.value(child, factored) * self.standing.figure(child.scale) * child.count, self.order
                 )
                 page.spread(f"{'':{width}}    {label.ljust(longest)}  {formula}", figure, hang=margin + longest + 6)
         if name == "bytes":
@@ -192,7 +192,7 @@ class Formulas:
         return f", {' and '.join(words) if words[0].startswith('a') else 'a ' + words[0]}" if words else ""
 
     def _part_value(self, part: Part, factored: bool) -> str:
-        return text(self._standing.value(part, factored), self.order)
+        return text(self.standing.value(part, factored), self.order)
 
     def _bytes_words(self) -> str:
         """What the bytes are made of: a value's bytes times the weights, and what a sequence keeps."""
@@ -226,19 +226,28 @@ class Formulas:
 
     def equations(self, name: str) -> list[Equation]:
         """The sum of parts and its closed form, then each part."""
-        root, expr, names = self.hierarchy(name), self.exprs[name], self.symbols
-        shown = lettered(QUANTITIES[name].letter)
+        root, shown = self.hierarchy(name), lettered(QUANTITIES[name].letter)
         if root is None or not root.children:
-            return [equation(shown, latex(expr, names))]
-        factored = self._standing.factored(root)
+            return [equation(shown, latex(self.exprs[name], self.symbols))]
+        found = equation(shown, self.assembled(root), latex(self.exprs[name], self.symbols))
+        return [found, *self.parts(root)]
+
+    def assembled(self, root: Part) -> str:
+        """A quantity as the sum of its parts' names."""
+        inner = self.symbols.also({part.name: part.latex for part in everything(root)})
+        return latex_tree(self.standing.assembly(root, self.standing.factored(root)), inner)
+
+    def parts(self, root: Part) -> list[Equation]:
+        """Each part of a quantity, in the dims' symbols and in figures."""
+        names, factored = self.symbols, self.standing.factored(root)
         inner = names.also({part.name: part.latex for part in everything(root)})
-        found = [equation(shown, latex_tree(self._standing.assembly(root, factored), inner), latex(expr, names))]
+        found = []
         for part in definitions(root):
-            value = latex(self._standing.value(part, factored), names)
+            value = latex(self.standing.value(part, factored), names)
             if part.children and not is_flat(part):
-                body = latex_tree(self._standing.assembly(part, False), inner)
+                body = latex_tree(self.standing.assembly(part, False), inner)
             else:
-                body = latex(grouped(expanded(self._standing.formula(part, factored)), self.order), names)
+                body = latex(grouped(expanded(self.standing.formula(part, factored)), self.order), names)
             found.append(equation(part.latex, body, value))
         return found
 

@@ -295,7 +295,7 @@ def aligned(equations: Iterable[Equation], room: float = ROOM) -> list[str]:
         left = e.left
         at: float = 0
         for side in e.sides:
-            said = side if side.startswith(("=", "<", ">", r"\le", r"\ge", r"\approx", "&")) else f"= {side}"
+            said = side if side.startswith(_JOINTS) else f"= {side}"
             if at and margin + at + width(said) <= room:
                 lines[-1] += f" {said}"
                 at += width(said)
@@ -306,6 +306,9 @@ def aligned(equations: Iterable[Equation], room: float = ROOM) -> list[str]:
             at = width(pieces[-1]) if len(pieces) == 1 else room
             left = ""
     return lines
+
+
+_JOINTS = ("=", "<", ">", r"\le ", r"\ge ", r"\approx ", r"\quad", r"\Longleftrightarrow")
 
 
 def broken(math: str, room: float) -> list[str]:

@@ -25,3 +25,14 @@ def display(equations: Iterable[Equation]) -> str:
     """A display of aligned equations."""
     lines = " \\cr\n".join(math(line) for line in aligned(equations))
     return f"$$\n\\begin{{aligned}}\n{lines}\n\\end{{aligned}}\n$$"
+
+
+def plain_text(text: str) -> str:
+    r"""Any text so that it shows as it is: what Markdown, HTML or a setter of formulas would take for its own.
+
+    >>> plain_text("a_b <c> $1 | 2$")
+    'a\\_b &lt;c&gt; &#36;1 \\| 2&#36;'
+    """
+    line = re.sub(r"[^\S ]+|[\x00-\x1f\x7f]", " ", text)
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("$", "&#36;")
+    return re.sub(r"([\\`*_{}\[\]|~]|(?<!&)#)", r"\\\1", line)

@@ -67,6 +67,11 @@ def milliseconds(seconds: Figure, places: int = 2) -> str:
     return f"{number * 1e3:,.{places}f} ms"
 
 
+def duration(seconds: Figure) -> str:
+    """Four significant digits in milliseconds: `23.94 ms`, `0.02311 ms`."""
+    return f"{significant(as_float(seconds) * 1e3)} ms"
+
+
 def rate(value: Figure) -> str:
     """Tokens a second: whole from 100 on."""
     number = as_float(value)

@@ -30,8 +30,13 @@ _VENDORS = r"^(NVIDIA|AMD|Google|Intel|Apple|AWS|Instinct|GeForce|\s)+"
 
 def device_name(device: Device) -> str:
     """`H100 NVL`: the title without vendor and memory."""
-    short = re.sub(r"\s+\d+ ?GB.*$", "", re.sub(_VENDORS, "", device.title)) or device.title
+    short = without_memory(re.sub(_VENDORS, "", device.title)) or device.title
     return f"{device.count} × {short}" if device.count > 1 else short
+
+
+def without_memory(title: str) -> str:
+    """`NVIDIA H100 NVL` of a device `NVIDIA H100 NVL 94 GB`."""
+    return re.sub(r"\s+\d+ ?GB.*$", "", title)
 
 
 def workload(table: CostTable, point: Mapping[Symbol, Fraction], with_batch: bool = False) -> str:
