@@ -56,6 +56,10 @@ class Domain:
     needs: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
 
+    def allows(self, x: Fraction) -> bool:
+        """Whether a whole number is one of those that there may be."""
+        return self.values.holds(x) and (self.divisors is not None or (x - self.offset) % self.step == 0)
+
 
 def domain_of(asked: Asked) -> Domain:
     """The values that the unknown may have.

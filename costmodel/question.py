@@ -430,26 +430,15 @@ def _condition(
     node: syntax.Condition, unknown: Unknown, compiled: Compiled, setting: Setting, open_: bool
 ) -> Condition:
     text = " ".join(node.span.text.split())
-    crossing = _crossing(node, unknown, compiled, setting)
-    if crossing is not None:
-        found, before = replace(crossing, text=text), False
-    else:
+    found = _crossing(node, unknown, compiled, setting)
+    if found is None:
         left, right = (measured(compiled, side, setting) for side in (node.left, node.right))
         dimension = common_dimension(left, right, node.left, node.right)
-        before = (
-            left.value.has(unknown.symbol)
-            or right.value.has(unknown.symbol)
-            or any(
-                isinstance(part, syntax.Name) and part.id == unknown.name
-                for s in (node.left, node.right)
-                for part in walk(s)
-            )
-        )
         sides = [put_in(side.value, setting.given) for side in (left, right)]
-        found = Condition(text, sides[0], sides[1], dimension, tuple(_parts(sides[0], sides[1], node.relation)))
-    found = replace(found, parts=tuple(Part(_reduced(p.expr, unknown.symbol), p.relation) for p in found.parts))
-    if open_ and not any(part.expr.has(unknown.symbol) for part in found.parts):
-        what = "cancels from it" if before else "is not in it"
+        found = Condition("", sides[0], sides[1], dimension, tuple(_parts(sides[0], sides[1], node.relation)))
+    parts = tuple(Part(_reduced(p.expr, unknown.symbol), p.relation) for p in found.parts)
+    if open_ and not any(part.expr.has(unknown.symbol) for part in parts):
+        what = "cancels from it" if _depends(node, unknown, compiled, setting) else "is not in it"
         raise SpecError(
             Diagnostic(
                 "argument",
@@ -458,7 +447,16 @@ def _condition(
                 help="leave the condition out, or solve for another dim",
             )
         )
-    return found
+    return replace(found, text=text, parts=parts)
+
+
+def _depends(node: syntax.Condition, unknown: Unknown, compiled: Compiled, setting: Setting) -> bool:
+    """Whether a name on either side depends on the unknown by itself."""
+    sides = (node.left, node.right)
+    if any(isinstance(part, syntax.Name) and part.id == unknown.name for side in sides for part in walk(side)):
+        return True
+    named = [part for name, part in _quantities_in(sides) if name != "crossover"]
+    return any(measured(compiled, part, setting).value.has(unknown.symbol) for part in named)
 
 
 def _reduced(expr: Expr, x: Symbol) -> Expr:
@@ -644,5 +642,8 @@ def _falls(term: Expr) -> bool:
     if len(inside) != 1 or not isinstance(inside[0], Pow) or batch_size in inside[0].base.free_symbols:
         return False
     base, exponent = inside[0].base, inside[0].exp
+    if is_number(base) and base > 1:
+        # (1/2)^b is held as 2^(−b)
+        base, exponent = 1 / base, -exponent
     falls = base.free_symbols or 0 <= base < 1
     return bool(falls and sign(term / inside[0]) == 1 and sign(exponent) == 1)

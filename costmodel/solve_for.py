@@ -19,7 +19,7 @@ from costmodel.names import listed
 from costmodel.question import Asked, Condition, Objective, Question, Unknown, closed_at, on_dims, read, value_at
 from costmodel.solve.budget import OutOfTime, Unsolvable, look_at_time
 from costmodel.solve.enclosure import bounds
-from costmodel.solve.inequality import limit_at_infinity, slope_at_infinity, solution, stationary
+from costmodel.solve.inequality import limit_at_infinity, ratio, slope_at_infinity, solution, stationary
 from costmodel.solve.search import MOST, Searched, best_within, real_numbers, whole_numbers
 from costmodel.solve.sets import Edge, Interval, Values
 from costmodel.solve.symbolic import Case, cases
@@ -27,6 +27,7 @@ from costmodel.source import Diagnostic, SpecError
 from costmodel.symbols import REQUEST, WORKLOAD, put_in, rational
 
 MOST_TRIED = 10_000
+_FEW = 8
 _NEAR = Fraction(1, 10**9)
 _VERY_NEAR = Fraction(1, 10**24)
 
@@ -91,6 +92,10 @@ class Solution:
     @property
     def unknown(self) -> Unknown:
         return self.asked.unknown
+
+    def holds(self, x: Fraction) -> bool:
+        """Whether a value is one of them: of whole numbers in steps, not what lies between two steps."""
+        return self.values.holds(x) and (not self.unknown.whole or self.domain is None or self.domain.allows(x))
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -185,37 +190,11 @@ def _where(asked: Asked, domain: Domain, condition: Condition) -> Searched:
     try:
         for part in condition.parts:
             found = found & solution(part.expr, part.relation, x)
-        if not asked.unknown.whole:
-            return Searched(found)
-        return Searched(_settled(asked, domain, condition, found.whole(domain.step, domain.offset)))
+        return Searched(found.whole(domain.step, domain.offset) if asked.unknown.whole else found)
     except OutOfTime:
         return Searched(Values(()), domain.values)
     except Unsolvable:
         return _by_bounds(asked, domain, condition)
-
-
-def _settled(asked: Asked, domain: Domain, condition: Condition, values: Values) -> Values:
-    """Ends that fall on whole numbers, decided by the condition there and not by a root's decimals."""
-    step = domain.step
-
-    def moved(end: Fraction, outwards: int) -> Fraction:
-        while domain.values.holds(end + outwards * step) and condition.holds(
-            asked.unknown.symbol, end + outwards * step
-        ):
-            end += outwards * step
-        return end
-
-    runs: list[Interval] = []
-    for run in values.intervals:
-        low, high = run.low, run.high
-        while not condition.holds(asked.unknown.symbol, low.value) and (high is None or low.value < high.value):
-            low = replace(low, value=low.value + step)
-        while high is not None and high.value > low.value and not condition.holds(asked.unknown.symbol, high.value):
-            high = replace(high, value=high.value - step)
-        if condition.holds(asked.unknown.symbol, low.value):
-            low = replace(low, value=moved(low.value, -1))
-            runs.append(Interval(low, None if high is None else replace(high, value=moved(high.value, 1))))
-    return Values(tuple(runs)).whole(step, domain.offset)
 
 
 def _by_bounds(asked: Asked, domain: Domain, condition: Condition) -> Searched:
@@ -505,7 +484,7 @@ def _optimum(found: Solution, direction: int) -> Best | Tends:
         return comparable(there)
 
     try:
-        points = _points(found, objective)
+        points = _foremost(_points(found, objective), objective.expr, x, direction)
         rising = found.values.intervals[-1].high is None and slope_at_infinity(objective.expr, x) * direction > 0
         tends: list[tuple[Fraction | None, Figure | None]] = []
         if rising:
@@ -569,6 +548,16 @@ def _points(found: Solution, objective: Objective) -> list[Fraction]:
         below = offset + (turn - offset) // step * step
         points += [below + Fraction(i * step) for i in (-1, 0, 1, 2)] if unknown.whole else [turn]
     return sorted({Fraction(p) for p in points if values.holds(Fraction(p))})
+
+
+def _foremost(points: list[Fraction], expr: Expr, unknown: Symbol, direction: int) -> list[Fraction]:
+    """Of many points those that may be the best: of a sum of hundreds of `max` a figure takes long, a piece not."""
+    if len(points) <= _FEW:
+        return points
+    pieces = ratio(expr, unknown)
+    near = {x: pieces.value(x) * direction for x in points}
+    top = max(near.values())
+    return [x for x, value in near.items() if top - value <= abs(top) * _VERY_NEAR]
 
 
 def _closed_form(found: Solution, x: Fraction) -> Expr | None:

@@ -32,6 +32,7 @@ from costmodel.symbols import is_number, new_tokens, rational, symbol
 _STYLES = {"solved": "green", "unbounded": "yellow", "incomplete": "yellow", "unsatisfiable": "red"}
 _MOST_SHOWN = 12
 _MOST_ROWS = 20
+_MOST_DIGITS = 40
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class SolutionAnswer:
             "unit": solution.unknown.unit or None,
             "conditions": list(solution.asked.question.conditions),
             "status": solution.status,
+            "step": solution.domain.step if solution.domain is not None and solution.unknown.whole else None,
             "solution": intervals or [self._case(case) for case in solution.cases],
             "best": {
                 "value": self._number(best.value),
@@ -287,13 +289,24 @@ class SolutionAnswer:
         found = []
         for edge in edges[:1] if interval.high is not None and interval.low.value == interval.high.value else edges:
             expr = edge.expr
-            if expr is None or not self.solution.unknown.whole or expr == rational(edge.value):
+            if not self.solution.unknown.whole:
+                found += self._exact_figure(edge)
+                continue
+            if expr is None or expr == rational(edge.value):
                 continue
             binding = next((b for b in (*self.solution.binding, *self.solution.ends) if b.at == edge.value), None)
             formula = self._quotient(binding) if binding is not None else ""
             exact = decimal(figure(expr, {}), 4)
             found.append(f"{formula}{exact}" if formula else f"{exact} before it is rounded")
-        return ", ".join(found)
+        return ", ".join(found) if self.solution.unknown.whole or not found else f"exactly {' and '.join(found)}"
+
+    def _exact_figure(self, edge: Edge) -> list[str]:
+        """A figure in all its digits, or as a fraction or root, where it is shown rounded and not too long."""
+        if edge.expr is None:
+            return []
+        unit = self.solution.unknown.unit
+        exact = f"{self._text(edge.expr * rational(self.solution.unknown.scale))} {unit}".rstrip()
+        return [exact] if exact != self._figure(edge) and len(exact) <= _MOST_DIGITS else []
 
     def _quotient(self, binding: Binding) -> str:
         """`(20 ms − 4.12 ms) / 0.2753 ms = `: the linear part that fails just beyond an end, solved for its end."""

@@ -244,19 +244,37 @@ class _Fold:
     def power(self, base: Expr, exponent: Expr) -> Bounds:
         if isinstance(exponent, Rational) and exponent.is_Integer:
             return self.whole_power(self.of(base), int(exponent))
-        b, e = self.of(base), self.of(exponent)
-        if mpf_sign(b.over[0]) <= 0:
-            if b.over == _ZERO and mpf_sign(e.over[0]) > 0:
-                return self.constant(Fraction(0))
+        b, e = self._not_negative(base), self.of(exponent)
+        if mpf_sign(b.over[0]) < 0 or (mpf_sign(b.over[0]) == 0 and mpf_sign(e.over[0]) <= 0):
             raise Unsolvable("a power of something that may not be positive")
-        over = self.exponential(b.over, e.over)
+        low, high, over = (self.exponential(x, y) for x, y in ((b.low, e.low), (b.high, e.high), (b.over, e.over)))
+        if mpf_sign(b.over[0]) == 0:
+            # from 0 on it rises with its base; its slope there may be without bound
+            direction = _direction(b.slope) if e.slope == _ZERO else 0
+            slope = _ZERO if b.slope == e.slope == _ZERO else {1: _UP, -1: _DOWN, 0: _ANY}[direction]
+            return Bounds(low, high, over, slope)
         logarithm = mpi_log(b.over, self.prec)
         growth = self.product(e.over, mpi_div(b.slope, b.over, self.prec))
         rate = self.add(self.product(e.slope, logarithm), growth)
-        ends = self.exponential(b.low, e.low), self.exponential(b.high, e.high)
-        return Bounds(*ends, over, self.product(over, rate))
+        return Bounds(low, high, over, self.product(over, rate))
+
+    def _not_negative(self, base: Expr) -> Bounds:
+        """Bounds of a base, without what rounding put below zero."""
+        b = self.of(base)
+        if mpf_sign(b.over[0]) >= 0 or not b.monotone or base.free_symbols != {self.unknown}:
+            return b
+        if any(comparable(figure_at(base, {self.unknown: end})) < 0 for end in (self.low, self.high)):
+            return b
+        low, high, over = ((_larger(part[0], fzero), _larger(part[1], fzero)) for part in (b.low, b.high, b.over))
+        return Bounds(low, high, over, b.slope)
 
     def exponential(self, base: _Range, exponent: _Range) -> _Range:
+        """A power of what is not negative; of 0, where the exponent is positive, it is 0."""
+        if base == _ZERO:
+            return _ZERO
+        if mpf_sign(base[0]) == 0:
+            top = self.exponential((base[1], base[1]), exponent)
+            return fzero, top[1]
         found: _Range = mpi_exp(self.product(exponent, mpi_log(base, self.prec)), self.prec)
         return found
 

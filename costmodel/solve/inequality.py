@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 
 from sympy import Add, Expr, Max, Min, Mul, Pow, Rational, Symbol, sqrt
 
@@ -44,35 +45,42 @@ class Ratio:
 _ONE = Piecewise.of(ExpPoly.constant(1))
 # beyond this the roots of what comes out are too many to be isolated one by one
 _MOST_POWER = 12
+# SymPy looks for the factors of what stands under a root
+_MOST_BITS = 200
 
 
 def _small(exponent: Expr) -> bool:
     return bool(exponent.is_Integer and abs(exponent) <= _MOST_POWER)
 
 
+@lru_cache(maxsize=16)
 def ratio(expr: Expr, unknown: Symbol) -> Ratio:
-    """An expression in one unknown as a quotient.
+    """An expression in one unknown as a quotient; the last ones are kept, for what else is asked of them.
 
     Raises:
         Unsolvable: the unknown stands where a quotient of exponential polynomials has no place for it.
         Open: another symbol has no figure.
     """
+    return _ratio(expr, unknown)
+
+
+def _ratio(expr: Expr, unknown: Symbol) -> Ratio:
     if not expr.has(unknown):
         return Ratio(fold(expr, unknown, {}), _ONE)
     if isinstance(expr, Add):
-        return _sum([ratio(arg, unknown) for arg in expr.args])
+        return _sum([_ratio(arg, unknown) for arg in expr.args])
     if isinstance(expr, Mul):
-        return _folded([ratio(arg, unknown) for arg in expr.args], _times)
+        return _folded([_ratio(arg, unknown) for arg in expr.args], _times)
     if isinstance(expr, Max | Min):
         least = isinstance(expr, Min)
-        return _folded([ratio(arg, unknown) for arg in expr.args], lambda a, b: _chosen(a, b, least))
+        return _folded([_ratio(arg, unknown) for arg in expr.args], lambda a, b: _chosen(a, b, least))
     if isinstance(expr, Pow) and unknown in expr.base.free_symbols and not _small(expr.exp):
         raise Unsolvable(f"`{unknown}` stands in a power of more than {_MOST_POWER}")
     if isinstance(expr, Pow) and isinstance(expr.exp, Rational) and expr.exp < 0:
-        inverse = ratio(expr.base ** (-expr.exp), unknown)
+        inverse = _ratio(expr.base ** (-expr.exp), unknown)
         return Ratio(inverse.under, inverse.over)
     if isinstance(expr, Pow) and unknown in expr.base.free_symbols and expr.exp.is_Integer:
-        return _folded([ratio(expr.base, unknown)] * int(expr.exp), _times)
+        return _folded([_ratio(expr.base, unknown)] * int(expr.exp), _times)
     return Ratio(fold(expr, unknown, {}), _ONE)
 
 
@@ -133,8 +141,7 @@ def solution(expr: Expr, relation: str, unknown: Symbol) -> Values:
     """
     found = ratio(expr, unknown)
     wanted = _HOLDS[relation]
-    zeros = {root.value: root for root in found.over.roots}
-    poles = {root.value: root for root in found.under.roots}
+    zeros, poles = ({root.value: root for root in _told_from_whole(part)} for part in (found.over, found.under))
     cuts = {cell.high for part in (found.over, found.under) for cell in part.cells if cell.high is not None}
     points = sorted({*zeros, *poles, *cuts})
     intervals: list[Interval] = []
@@ -156,17 +163,36 @@ def solution(expr: Expr, relation: str, unknown: Symbol) -> Values:
     return Values.of(intervals)
 
 
+def _told_from_whole(function: Piecewise) -> Iterator[Root]:
+    """The roots, each with its value on the side of a near whole number on which it lies, or on the number itself."""
+    for root in function.roots:
+        near = Fraction(round(root.value))
+        if not root.low <= near <= root.high:
+            yield root
+            continue
+        sign = function.sign(near)
+        above = root.upward is None or sign == (-1 if root.upward else 1)
+        low, high = (near, near) if sign == 0 else (near, root.high) if above else (root.low, near)
+        yield replace(root, low=low, high=high)
+
+
 def _closed(root: Root | None) -> Expr | None:
     return None if root is None else closed_root(root.function, root)
 
 
 def closed_root(function: ExpPoly, root: Root) -> Expr | None:
-    """A root in closed form: rational, or by the formula for a quadratic; None where there is none."""
+    """A root in closed form: rational, or by the formula for a quadratic.
+
+    None where there is none, or a longer one than can be read.
+    """
     if root.low == root.high:
         return rational(root.low)
     if not function.is_polynomial or len(function.polynomial) != 3:
         return None
-    c, b, a = (rational(function.coefficient(i)) for i in range(3))
+    coefficients = [function.coefficient(i) for i in range(3)]
+    if any(max(abs(c.numerator), c.denominator).bit_length() > _MOST_BITS for c in coefficients):
+        return None
+    c, b, a = map(rational, coefficients)
     both = [(-b + s * sqrt(b * b - 4 * a * c)) / (2 * a) for s in (1, -1)]
     return min(both, key=lambda expr: abs(Fraction(str(expr.evalf(40))) - root.value))
 
