@@ -51,4 +51,9 @@ def command(spec: str, wanted: tuple[str, ...], form: str, flat: bool, **given: 
     elif form == "text":
         emit_page(found.page(width()), given)
     else:
-        emit({"latex": found.latex, "markdown": found.markdown, "python": found.python}[form](), given)
+        emit(
+            {"latex": found.latex, "markdown": found.markdown, "python": found.python, "javascript": found.javascript}[
+                form
+            ](),
+            given,
+        )

@@ -16,7 +16,7 @@ from .answer_cache import Answer, entry_for, listened
 COMMANDS = {
     "check": "Parse specs, check shapes, prove or refute every expect.",
     "explain": "The operations as a tree of blocks, with what each costs.",
-    "formula": "Closed forms, as text, LaTeX, Markdown, Python or JSON.",
+    "formula": "Closed forms, as text, LaTeX, Markdown, Python, JavaScript or JSON.",
     "latex": "A derivation to publish, in LaTeX or Markdown.",
     "evaluate": "Every quantity at one point.",
     "crossover": "Where a pass turns compute-bound, whether it fits, and which batch to run.",

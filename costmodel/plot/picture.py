@@ -27,7 +27,8 @@ PURPLE, ORANGE, SKY = Hue("#cc79a7", "#96476f"), Hue("#e69f00", "#855c00"), Hue(
 INK, GREY, PAPER = Hue("#1a1a1a", "#1a1a1a"), Hue("#6b6b6b", "#5a5a5a"), Hue("#ffffff", "#ffffff")
 SERIES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 
-MEMORY_BOUND, COMPUTE_BOUND, NO_FIT = "#e3eef6", "#fbe3cf", "#ededed"
+# apart in grey too
+MEMORY_BOUND, COMPUTE_BOUND, NO_FIT = "#dbe8f3", "#f8cfa6", "#f4f4f4"
 
 
 @dataclass(frozen=True)

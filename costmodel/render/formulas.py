@@ -19,6 +19,8 @@ from costmodel.hierarchy import Part, parts, weight_names
 from costmodel.quantities import Quantities
 from costmodel.quantity_names import QUANTITIES
 from costmodel.render.answers import header, shown_expr
+from costmodel.render.javascript import helpers, javascript
+from costmodel.render.javascript import name as javascript_name
 from costmodel.render.latex import Equation, Symbols, aligned, equation, latex, latex_tree, lettered
 from costmodel.render.markdown import display
 from costmodel.render.numbers import plain
@@ -28,7 +30,7 @@ from costmodel.render.words import conventions, order, symbols
 from costmodel.symbols import expanded, is_number, is_zero, put_in, rational, total
 from costmodel.symbols import symbol as symbol_of
 
-FORMATS = ("text", "latex", "markdown", "python", "json")
+FORMATS = ("text", "latex", "markdown", "python", "javascript", "json")
 
 TERMS: dict[str, Callable[[CostTable], Callable[[Row], Expr]]] = {
     "params": lambda _: lambda row: row.params,
@@ -277,6 +279,20 @@ class Formulas:
                 "",
             ]
         return "\n".join(out).rstrip() + "\n"
+
+    # --- JavaScript
+
+    def javascript(self) -> str:
+        """A module with a function a quantity, in double precision."""
+        bodies = {name: javascript(expr, self.order) for name, expr in self.exprs.items()}
+        said = f"{self.compiled.title}: {conventions(self.table, self.quantities)}."
+        out = [f"// {' '.join(said.split())}", *helpers(bodies.values())]
+        for name, expr in self.exprs.items():
+            arguments = sorted((s.name for s in expr.free_symbols), key=lambda n: (self.order.get(n, 99), n))
+            shown = ", ".join(map(javascript_name, arguments))
+            out += ["", f"// {QUANTITIES[name].meaning}", f"export function {name}({shown}) {{"]
+            out += [f"  return {bodies[name]};", "}"]
+        return "\n".join(out) + "\n"
 
 
 def escape_docstring(title: str) -> str:
