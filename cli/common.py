@@ -19,6 +19,7 @@ from sympy import Symbol
 
 from costmodel.compile import Compiled, Run, compile_spec, with_free, with_sets
 from costmodel.device import Device, find_device
+from costmodel.figures import exact_number
 from costmodel.files import write_whole
 from costmodel.names import listed
 from costmodel.quantities import Quantities
@@ -41,7 +42,7 @@ def whole(option: str, text: str | None, most: int = MOST_WORKLOAD) -> int | Non
     """A whole number of 1 or more, `8_192` and `1e5` too; None where the option is left out."""
     if text is None:
         return None
-    value = _number(text)
+    value = exact_number(text)
     if value is None:
         raise refuse(f"--{option} takes a whole number, not `{visible(text)}`")
     if value.denominator != 1 or value < 1:
@@ -49,16 +50,6 @@ def whole(option: str, text: str | None, most: int = MOST_WORKLOAD) -> int | Non
     if value > most:
         raise refuse(f"--{option} is {text}: at most {most:,} is possible")
     return value.numerator
-
-
-def _number(text: str) -> Fraction | None:
-    """An exact number as a user writes one: `8_192`, `1e5`, `9/10`; none that is too long to be meant."""
-    if len(text) > 40 or re.search(r"[eE][+-]?\d{4}", text.replace("_", "")):
-        return None
-    try:
-        return Fraction(text.replace("_", ""))
-    except (ValueError, ZeroDivisionError):
-        return None
 
 
 def point(options: Mapping[str, Any]) -> dict[Symbol, Fraction]:
@@ -76,7 +67,7 @@ def point(options: Mapping[str, Any]) -> dict[Symbol, Fraction]:
 
 def fraction_option(option: str, text: str, most: int = 1000) -> Fraction:
     """A number above 0 and not above `most`: `0.9`, `9/10`."""
-    value = _number(text)
+    value = exact_number(text)
     if value is None:
         raise refuse(f"--{option} takes a number, not `{visible(text)}`")
     if not 0 < value <= most:

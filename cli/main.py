@@ -25,6 +25,7 @@ COMMANDS = {
     "compare": "Specs side by side, on one device or several, and which is better where.",
     "plot": "A picture: throughput, latency, roofline, regime, memory, breakdown.",
     "report": "One page: verdict, formulas, tables, pictures, the spec.",
+    "sweep": "Quantities over a grid, streamed to Parquet or CSV, resumable.",
     "graph": "The dataflow graph.",
     "list": "What is shipped: models, devices, operations, quantities.",
     "import": "A spec from a model's published config.json.",

@@ -27,9 +27,11 @@ from costmodel.render.latex import latex
 from costmodel.render.numbers import decimal
 from costmodel.render.page import WIDTH
 from costmodel.render.sensitivity import SensitivityAnswer
+from costmodel.render.sweep import SweepTable
 from costmodel.render.words import symbols
 from costmodel.sensitivity import sensitivity
 from costmodel.source import Diagnostic, Source, SpecError
+from costmodel.sweep.ranges import OF_DEVICE, of_values
 from costmodel.symbols import REQUEST, WORKLOAD, symbol
 
 
@@ -159,6 +161,56 @@ class Model:
             raise SpecError(Diagnostic("device", f"`{of}` needs a device", help='device="h100-sxm"'))
         found = sensitivity(self.compiled, column.run, column.quantities, of, column.point)
         return SensitivityAnswer(self.compiled, column.quantities, column.point, found)
+
+    def sweep(
+        self,
+        device: str | Device | Iterable[str | Device] | None = None,
+        quantities: str | Iterable[str] = (),
+        where: str | Iterable[str] = (),
+        **options: Any,
+    ) -> SweepTable:
+        """Quantities over a grid, in memory: `batch_size=range(1, 513), seq_len=[1024, 8192], num_kv_heads=[1, 8]`.
+
+        Whatever has figures varies: workload, dims, `**{"dtype.cache": ["bf16", "fp8"], "device.bandwidth": [...]}` (in
+        the base unit). The other options are those of `cost`. Rows of which `where` does not hold are left out. The
+        command `sweep` writes what does not fit in memory to a file.
+
+        Raises:
+            SpecError: a quantity stays open, a name is unknown, or there are more than 10^8 points.
+
+        Example:
+            >>> load("llama-3.1:8b").sweep("h100-nvl", ["bytes"], batch_size=[1, 2], seq_len=8192)["bytes"].tolist()
+            [17134264320, 18208006144]
+        """
+        from costmodel.sweep.compute import columns_of
+        from costmodel.sweep.plan import Question, Varied, conditions_of, plan
+
+        axes, varied = [], []
+        for name, values in options.items():
+            if name in (*WORKLOAD, *REQUEST, *OF_DEVICE):
+                axes.append(of_values(name, values, name))
+            elif name not in _OPTIONS:
+                several = (values,) if isinstance(values, str | int) else tuple(values)
+                varied.append(Varied(name, tuple(map(str, several))))
+        run = Run(**{n: v for n, v in options.items() if n in _OF_A_RUN and n != "new_tokens"})
+        timing = options.get("timing", "overlap")
+        one_of("timing", timing, TIMINGS)
+        one_device = isinstance(device, str | Device)
+        question = Question(
+            (self.compiled,),
+            () if device is None else (device,) if one_device else tuple(device),  # type: ignore[arg-type]
+            run,
+            timing,
+            Fraction(str(options.get("memory_fraction", 1))),
+            options.get("count", 1),
+            tuple(varied),
+            tuple(axes),
+            (quantities,) if isinstance(quantities, str) else tuple(quantities),
+            conditions_of([where] if isinstance(where, str) else where) if where else (),
+        )
+        found = plan(question)
+        arrays, odd = columns_of(found)
+        return SweepTable(arrays, {c.name: c.unit for c in found.columns if c.unit}, (*found.notes, *odd))
 
     def graph(self, phase: str = "decode", graph: str | None = None) -> nx.MultiDiGraph:
         """The dataflow graph: operations as nodes, tensors with symbolic shapes on the edges."""

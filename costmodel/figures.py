@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 from math import ceil as ceil_of
@@ -32,6 +33,16 @@ def figure_fault(name: str, value: Fraction) -> str | None:
     least = 1 if name in (*WORKLOAD, *REQUEST, "count") else 0
     whole = value.denominator == 1 and value >= least
     return None if whole else f"{name} is {value}: a whole number, {least} or more, is needed"
+
+
+def exact_number(text: str) -> Fraction | None:
+    """An exact number as a user writes one: `8_192`, `1e5`, `9/10`; none that is too long to be meant."""
+    if len(text) > 40 or re.search(r"[eE][+-]?\d{4}", text.replace("_", "")):
+        return None
+    try:
+        return Fraction(text.replace("_", ""))
+    except (ValueError, ZeroDivisionError):
+        return None
 
 
 class Open(Exception):

@@ -114,19 +114,35 @@ def test_no_module_imports_itself_in_a_circle() -> None:
     assert not circles
 
 
+def in_need_of(packages: set[str]) -> set[str]:
+    """The modules that cannot be imported without one of these packages."""
+    at_once = {name: {o for node in tree.body for o in imported(name, node)} for name, tree in modules().items()}
+    found: set[str] = set()
+    while True:
+        more = {n for n, others in at_once.items() if any(o in found or o.split(".")[0] in packages for o in others)}
+        if more == found:
+            return found
+        found = more
+
+
 def test_imports_stand_at_the_top() -> None:
-    """Inside functions only what is heavy and optional: the extras of pyproject.toml."""
+    """Inside functions only what is heavy and optional: the extras of pyproject.toml, and modules that need one."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = {
         re.split(r"\W", need, maxsplit=1)[0] for needs in project["optional-dependencies"].values() for need in needs
     }
+    needing = in_need_of(extras)
     wrong = []
     for name, tree in modules().items():
         for function in ast.walk(tree):
             if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) or name in IMPORT_LATE:
                 continue
             for node in ast.walk(function):
-                late = [other for other in imported(name, node) if other.split(".")[0] not in extras]
+                late = [
+                    other
+                    for other in imported(name, node)
+                    if other not in needing and other.split(".")[0] not in extras
+                ]
                 wrong += [f"{name}.{function.name}, line {node.lineno}: {other}" for other in late]  # type: ignore[attr-defined]
     assert not wrong, "\n".join(wrong)
 

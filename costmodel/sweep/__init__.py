@@ -1,0 +1,1 @@
+"""Sweeps: closed forms over a grid, streamed to a file, and searched."""
