@@ -1,10 +1,13 @@
 """How fast it is, as ratios of two things measured turn by turn in one run: `make bench`, exit 1 where one is over.
 
-Machines differ and are noisy; a ratio of medians taken side by side is about the program.
+Machines differ and are noisy; a ratio of medians taken side by side is about the program. The table is printed, and
+written to `benchmarks/RESULTS.md` with what it was measured on.
 """
 
 from __future__ import annotations
 
+import os
+import platform
 import subprocess
 import sys
 import sysconfig
@@ -16,14 +19,18 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 import costmodel
 from costmodel import library
 from costmodel.device import find_device
+from costmodel.sweep.kernel import compile_forms, evaluate
+from costmodel.symbols import batch_size, seq_len
 from docs.models import sizes
 
+RESULTS = Path(__file__).with_name("RESULTS.md")
 COSTMODEL = str(Path(sysconfig.get_path("scripts")) / "costmodel")
 CONFIGS = Path(__file__).parents[1] / "tests" / "data" / "configs"
 CROSSOVER = (COSTMODEL, "crossover", "llama-3.1:8b", "--device", "h100-nvl", "--seq-len", "8192")
@@ -132,6 +139,33 @@ def check_of_each() -> float:
     return (perf_counter() - start) / sum(1 for _ in sizes())
 
 
+POINTS = 1 << 24
+FACTORS = np.random.default_rng(1).random((2, POINTS))
+RESULT = np.empty(POINTS)
+
+
+def multiplied() -> float:
+    """Seconds that NumPy takes to write so many products: what the machine's memory allows."""
+    start = perf_counter()
+    np.multiply(FACTORS[0], FACTORS[1], out=RESULT)
+    return perf_counter() - start
+
+
+def swept(spec: str, quantity: str) -> Callable[[], float]:
+    """Seconds that a quantity takes over as many points, 512 batch sizes by 32,768 contexts."""
+    expr = costmodel.load(spec).cost(device="h100-sxm").quantities.expr(quantity)
+    assert expr is not None
+    program = compile_forms([expr], [batch_size, seq_len])
+    axes = (range(1, 513), range(1, POINTS // 512 + 1))
+
+    def timed() -> float:
+        start = perf_counter()
+        evaluate(program, axes, [RESULT])
+        return perf_counter() - start
+
+    return timed
+
+
 BENCHMARKS = (
     Benchmark("costmodel --help", "import click", process(COSTMODEL, "--help"), imports("click"), 1.5, 25),
     Benchmark(
@@ -160,6 +194,17 @@ BENCHMARKS = (
         evaluation(*(str(CONFIGS / f"{name}.json") for name in ("llama-3.1-8b", "deepseek-v3", "gpt-oss-20b"))),
         evaluation("llama-3.1:8b", "deepseek-v3", "gpt-oss:20b"),
         1.3,
+    *(
+        Benchmark(
+            f"{quantity} of {spec} at {POINTS:,} points", "numpy.multiply of as many", swept(*of), multiplied, most
+        )
+        for *of, most in (
+            ("llama-3.1:8b", "latency", 2),
+            ("llama-3.1:8b", "throughput", 2),
+            ("gpt-oss:20b", "latency", 4),
+            ("gpt-oss:20b", "throughput", 4),
+        )
+        for spec, quantity in [of]
     ),
     Benchmark("gpt-2 of 126 layers, compiled", "of 1 layer", compiling(of_layers(126)), compiling(of_layers(1)), 1.1),
     Benchmark(
@@ -173,17 +218,38 @@ BENCHMARKS = (
 )
 
 
+def machine() -> str:
+    """What the figures were measured on."""
+    names = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 if hasattr(os, "sysconf") else 0
+    cores, load = os.cpu_count(), os.getloadavg()[0] if hasattr(os, "getloadavg") else 0
+    return (
+        f"{names[0] if names else platform.machine()}, {cores} cores, {memory:.0f} GiB, {platform.system()}; "
+        f"Python {platform.python_version()}, NumPy {np.__version__}; load {load:.1f} at the end."
+    )
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
 def main() -> int:
     table = Table(
         "measured", "against", "ratio", "at most", title="medians of runs taken in turns", title_justify="left"
     )
     missed = 0
+    lines = ["| measured | against | ratio | at most | |", "| --- | --- | ---: | ---: | --- |"]
     for benchmark in BENCHMARKS:
         ratio = benchmark.ratio()
         missed += ratio > benchmark.at_most
         color = "red" if ratio > benchmark.at_most else "green"
+        verdict = "missed" if ratio > benchmark.at_most else "met"
+        lines.append(f"| {benchmark.what} | {benchmark.against} | {ratio:.3g} | {benchmark.at_most:.3g} | {verdict} |")
         table.add_row(benchmark.what, benchmark.against, f"[{color}]{ratio:.3g}[/]", f"{benchmark.at_most:.3g}")
     Console().print(table)
+    told = f"# What `make bench` measured\n\n{machine()}\n\nMedians of runs taken in turns, as ratios.\n\n"
+    RESULTS.write_text(told + "\n".join(lines) + "\n", encoding="utf-8")
     return 1 if missed else 0
 
 
