@@ -194,6 +194,7 @@ BENCHMARKS = (
         evaluation(*(str(CONFIGS / f"{name}.json") for name in ("llama-3.1-8b", "deepseek-v3", "gpt-oss-20b"))),
         evaluation("llama-3.1:8b", "deepseek-v3", "gpt-oss:20b"),
         1.3,
+    ),
     *(
         Benchmark(
             f"{quantity} of {spec} at {POINTS:,} points", "numpy.multiply of as many", swept(*of), multiplied, most

@@ -26,6 +26,7 @@ COMMANDS = {
     "plot": "A picture: throughput, latency, roofline, regime, memory, breakdown.",
     "report": "One page: verdict, formulas, tables, pictures, the spec.",
     "sweep": "Quantities over a grid, streamed to Parquet or CSV, resumable.",
+    "search": "The best point of a grid, proved.",
     "graph": "The dataflow graph.",
     "list": "What is shipped: models, devices, operations, quantities.",
     "import": "A spec from a model's published config.json.",

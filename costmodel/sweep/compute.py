@@ -113,7 +113,7 @@ def _block(plan: Plan, case: Case, stretches: Sequence[range], odd: Odd) -> Any:
     starts = [stretch.start for stretch in stretches]
     outputs = evaluate(case.program, values, starts=starts)
     count = len(plan.quantities)
-    rows = _kept(plan, case, values, outputs[count:], shape)
+    rows = kept_rows(plan, case, values, outputs[count:], shape)
     arrays: list[Any] = [_constant(c, v, shape, rows) for c, v in zip(plan.labels, case.labels, strict=True)]
     arrays += [_of_axis(values[i], i, shape, rows) for i in range(len(values))]
     for k, column in enumerate(plan.quantities):
@@ -182,7 +182,7 @@ def _place(plan: Plan, case: Case, values: Sequence[Values], shape: tuple[int, .
 # --- which rows
 
 
-def _kept(
+def kept_rows(
     plan: Plan, case: Case, values: Sequence[Values], sides: Sequence[Floats], shape: tuple[int, ...]
 ) -> Rows | None:
     """The rows that meet the conditions; None for all."""
