@@ -23,6 +23,9 @@ from .options import DEVICE, MODEL, OneOf, options
 from .ranges import Range, range_of
 
 FORMATS = (".svg", ".png", ".html")
+_WITH_CONTEXT_AXIS = frozenset({"regime", "memory"})
+_WITH_BATCH_AXIS = frozenset({"throughput", "latency", "regime", "memory"})
+_AT_ONE_BATCH = frozenset({"roofline", "breakdown", "memory"})
 
 
 @click.command("plot")
@@ -76,6 +79,7 @@ def _drawn(picture: Picture, form: str) -> bytes:
 
 def _subject(spec: str, kind: str, given: Mapping[str, Any]) -> Subject:
     contexts, batches = (range_of(option, given[option.replace("-", "_")]) for option in ("seq-len", "batch-size"))
+    _check_ranges(kind, contexts, batches)
     model = compiled(spec, given)
     names = [name.strip() for name in given["device"].split(",")] if given["device"] is not None else []
     count = whole("count", given["count"], most=MOST_DEVICES) or 1
@@ -84,6 +88,21 @@ def _subject(spec: str, kind: str, given: Mapping[str, Any]) -> Subject:
     first = quantities_of(model, plain, devices[0] if devices else None)
     several = (first, *(replace(first, device=device) for device in devices[1:]))
     return Subject(model, several, _contexts(kind, contexts, len(devices)), batches.values, _axes(contexts, batches))
+
+
+def _check_ranges(kind: str, contexts: Range, batches: Range) -> None:
+    """Nothing that was asked for is passed over: an axis that there is not, a batch size where that is the axis."""
+    if contexts.ends is not None and kind not in _WITH_CONTEXT_AXIS:
+        message = f"a picture of {kind} has no axis of contexts: --seq-len lists those of its curves"
+        raise refuse(message, "--seq-len 256,2048,8192")
+    if batches.ends is not None and kind not in _WITH_BATCH_AXIS:
+        raise refuse(f"a picture of {kind} is of one batch size", "--batch-size 32")
+    if batches.values and kind not in _AT_ONE_BATCH:
+        raise refuse(f"in a picture of {kind} the batch size is the axis, which has two ends", "--batch-size 1:512")
+    if len(batches.values) > 1:
+        raise refuse(f"a picture of {kind} is of one batch size, and --batch-size has {len(batches.values):,}")
+    if kind == "memory" and batches.values and contexts.values:
+        raise refuse("memory is drawn against the batch size or the context, and both are fixed here")
 
 
 def _contexts(kind: str, asked: Range, devices: int) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ from costmodel.device import find_device
 from costmodel.plot.draw import NARROW, WIDTH, Sheet, measured, svg
 from costmodel.plot.kinds import KINDS, NEED_DEVICE
 from costmodel.plot.page import html
-from costmodel.plot.picture import Along, Area, Cells, Curve, Dot, Edge, Note, Picture
+from costmodel.plot.picture import Along, Area, Cells, Curve, Dot, Edge, Note, Picture, even
 from costmodel.plot.sampling import function
 from costmodel.plot.subject import CONTEXTS, Subject
 from costmodel.quantities import Quantities
@@ -257,6 +257,12 @@ def test_labels_neither_touch_nor_are_cut_off(kind: str, spec: str, devices: str
     assert faults(of, NARROW) == []
 
 
+def test_ticks_are_round_wherever_an_axis_begins() -> None:
+    assert [label for _, label in even("", 1.0, 64.0).ticks] == ["10", "20", "30", "40", "50", "60"]
+    assert [label for _, label in even("", 1024.0, 65536.0).ticks][:2] == ["10k", "20k"]
+    assert [value for value, _ in even("", 0.0, 0.21).ticks] == pytest.approx([0, 0.05, 0.1, 0.15, 0.2])
+
+
 # --- the command
 
 
@@ -288,6 +294,11 @@ MESSAGES = [
     ((*LLAMA, "--seq-len", "1:1e14:1", "-o", "x.svg"), "more than 100,000 values"),
     ((*LLAMA, "--seq-len", "none", "-o", "x.svg"), "--seq-len takes a whole number"),
     ((*LLAMA, "--free", "num_layers", "-o", "x.svg"), "a picture needs figures, and `num_layers` has none"),
+    ((*LLAMA, "--seq-len", "64:8192", "-o", "x.svg"), "a picture of throughput has no axis of contexts"),
+    ((*LLAMA, "--batch-size", "32", "-o", "x.svg"), "the batch size is the axis, which has two ends"),
+    ((*LLAMA, "--kind", "roofline", "--batch-size", "1:9", "-o", "x.svg"), "roofline is of one batch size"),
+    ((*LLAMA, "--kind", "roofline", "--batch-size", "1,9", "-o", "x.svg"), "and --batch-size has 2"),
+    ((*LLAMA, "--kind", "memory", "--batch-size", "1", "--seq-len", "9", "-o", "x.svg"), "both are fixed here"),
     ((*LLAMA, "--kind", "regime", "--budget", "1e-9", "-o", "x.svg"), "the time given by --budget is spent"),
     ((*LLAMA, "--kind", "breakdown", "--seq-len", "1,2", "-o", "x.svg"), "one context is needed here"),
 ]

@@ -31,8 +31,8 @@ _SETTINGS = {
 _STRAIGHT = {"n": (0, 1), "s": (0, -1), "e": (1, 0), "w": (-1, 0)}
 _COMPASS = {**_STRAIGHT, "ne": (1, 1), "nw": (-1, 1), "se": (1, -1), "sw": (-1, -1)}
 
-# what a label may hide before it is better left out
-_HIDES = 60.0
+# what a label may hide before it is better left out, and what it hides where another text stands
+_HIDES, _COVERS = 60.0, 250.0
 
 Box = tuple[float, float, float, float]
 
@@ -473,7 +473,8 @@ def _note(sheet: Sheet, note: Note) -> None:
     if sheet.narrow and cost > _HIDES and "\n" in note.text and not note.pinned:
         note = replace(note, text=note.text.partition("\n")[0].rstrip(":"))
         cost, box, point, far = _place(sheet, note)
-    if cost > _HIDES and not note.pinned and (sheet.narrow or not note.needed):
+    spare = sheet.narrow or not note.needed
+    if not note.pinned and ((spare and cost > _HIDES) or (note.last and cost > _COVERS)):
         return
     inverse = sheet.axes.transData.inverted()
     at = inverse.transform(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2))

@@ -230,8 +230,8 @@ def even(label: str, low: float, high: float, most: int = 8, whole: bool = False
     step = next(base * m for m in (1, 2, 2.5, 5, 10) if base * m >= rough * (1 - 1e-9))
     if whole:
         step = max(1.0, ceil(step))
-    count = floor((high - low) / step + 1e-9)
-    return Axis(label, low, high, "linear", tuple((low + i * step, short(low + i * step)) for i in range(count + 1)))
+    first, last = ceil(low / step - 1e-9), floor(high / step + 1e-9)
+    return Axis(label, low, high, "linear", tuple((i * step, short(i * step)) for i in range(first, last + 1)))
 
 
 def short(value: float) -> str:

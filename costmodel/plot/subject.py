@@ -106,6 +106,7 @@ class Subject:
                     words.append(f"{context:,} tokens")
                 point = {} if context is None else {seq_len: Fraction(context)}
                 quantities.check_point(point)
+                self.compiled.check_dims(quantities.table.dataflow, point)
                 hue = SERIES[len(found) % len(SERIES)]
                 found.append(Case(quantities, point, ", ".join(words), hue))
         self._check_free(found[0])
