@@ -28,6 +28,7 @@ COMMANDS = {
     "sweep": "Quantities over a grid, streamed to Parquet or CSV, resumable.",
     "search": "The best point of a grid, proved.",
     "graph": "The dataflow graph.",
+    "embed": "Formulas and tables in a document, made anew between markers.",
     "list": "What is shipped: models, devices, operations, quantities.",
     "import": "A spec from a model's published config.json.",
     "new": "Start a spec of one's own from a shipped one.",

@@ -103,6 +103,7 @@ def test_help_has_worked_examples(name: str, cli: Cli, tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "llama.arch").write_text(SMALL, encoding="utf-8")
+    (tmp_path / "README.md").write_text("# A page\n", encoding="utf-8")
     shutil.copy(ROOT / "tests" / "data" / "configs" / "llama-3.1-8b.json", tmp_path / "config.json")
     page = re.sub(r"\\\n\s+", "", cli(name, "--help").out)
     examples = re.findall(rf"^  costmodel ({name} .*)$", page, flags=re.MULTILINE)
