@@ -13,6 +13,13 @@ from costmodel.render.formulas import FORMATS, Formulas
 from .common import compiled, device_of, emit, emit_json, emit_page, point, quantities_of, refuse, width
 from .options import DEVICE, MODEL, OUTPUT, POINT, REQUEST, OneOf, options
 
+_OTHERS = {
+    "latex": Formulas.latex,
+    "markdown": Formulas.markdown,
+    "python": Formulas.python,
+    "javascript": Formulas.javascript,
+}
+
 
 @click.command("formula")
 @click.argument("spec")
@@ -34,6 +41,21 @@ def command(spec: str, wanted: tuple[str, ...], form: str, flat: bool, **given: 
     costmodel formula llama-3.1:8b --of flops --of bytes
     costmodel formula llama-3.1:8b --of flops --free all --format latex
     """
+    found = formulas(spec, wanted, flat, **given)
+    if given["as_json"] or form == "json":
+        emit_json(found.as_json(), given)
+    elif form == "text":
+        emit_page(found.page(width()), given)
+    else:
+        emit(_OTHERS[form](found), given)
+
+
+def formulas(spec: str, wanted: tuple[str, ...], flat: bool, **given: Any) -> Formulas:
+    """What these options ask for.
+
+    Raises:
+        SpecError: there is no such spec, device or quantity, or a quantity has no closed form.
+    """
     for name in wanted:
         one_of("quantity", name, QUANTITIES)
     model = compiled(spec, given)
@@ -46,14 +68,4 @@ def command(spec: str, wanted: tuple[str, ...], form: str, flat: bool, **given: 
     for name in names:
         if name not in found.exprs:
             raise refuse(f"`{name}` is no single closed form", "`costmodel crossover` solves for it")
-    if given["as_json"] or form == "json":
-        emit_json(found.as_json(), given)
-    elif form == "text":
-        emit_page(found.page(width()), given)
-    else:
-        emit(
-            {"latex": found.latex, "markdown": found.markdown, "python": found.python, "javascript": found.javascript}[
-                form
-            ](),
-            given,
-        )
+    return found

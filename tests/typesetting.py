@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -39,7 +40,9 @@ def katex_folder() -> Path | None:
 
 def has(tool: str) -> bool:
     """Whether a tool that tests need is here."""
-    return katex_folder() is not None if tool == "katex" else shutil.which(tool) is not None
+    if tool == "katex":
+        return katex_folder() is not None
+    return find_spec(tool) is not None if tool in ("markdown", "mkdocs", "sphinx") else shutil.which(tool) is not None
 
 
 def node(script: str, given: object) -> str:
