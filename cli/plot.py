@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ from costmodel.plot.page import html
 from costmodel.plot.picture import Picture
 from costmodel.plot.subject import CONTEXTS, Subject
 from costmodel.solve.budget import Unsolvable, budget
+from costmodel.sweep.ranges import axis
 
-from .common import MOST_DEVICES, compiled, fraction_option, quantities_of, refuse, whole, write
+from .common import MOST_DEVICES, MOST_WORKLOAD, compiled, fraction_option, quantities_of, refuse, whole, write
 from .options import DEVICE, MODEL, OneOf, options
-from .ranges import Range, range_of
 
 FORMATS = (".svg", ".png", ".html")
+_MOST_LISTED = 1_000
 _WITH_CONTEXT_AXIS = frozenset({"regime", "memory"})
 _WITH_BATCH_AXIS = frozenset({"throughput", "latency", "regime", "memory"})
 _AT_ONE_BATCH = frozenset({"roofline", "breakdown", "memory"})
@@ -78,7 +79,7 @@ def _drawn(picture: Picture, form: str) -> bytes:
 
 
 def _subject(spec: str, kind: str, given: Mapping[str, Any]) -> Subject:
-    contexts, batches = (range_of(option, given[option.replace("-", "_")]) for option in ("seq-len", "batch-size"))
+    contexts, batches = (_range(option, given[option.replace("-", "_")]) for option in ("seq-len", "batch-size"))
     _check_ranges(kind, contexts, batches)
     model = compiled(spec, given)
     names = [name.strip() for name in given["device"].split(",")] if given["device"] is not None else []
@@ -88,6 +89,30 @@ def _subject(spec: str, kind: str, given: Mapping[str, Any]) -> Subject:
     first = quantities_of(model, plain, devices[0] if devices else None)
     several = (first, *(replace(first, device=device) for device in devices[1:]))
     return Subject(model, several, _contexts(kind, contexts, len(devices)), batches.values, _axes(contexts, batches))
+
+
+@dataclass(frozen=True)
+class Range:
+    """Values that are listed or stepped through, or the two ends of an axis, `1:512`."""
+
+    values: tuple[int, ...] = ()
+    ends: tuple[int, int] | None = None
+
+
+def _range(option: str, text: str | None) -> Range:
+    if text is None:
+        return Range()
+    found = axis(option.replace("-", "_"), text, f"--{option}")
+    if found.most > MOST_WORKLOAD:
+        raise refuse(f"--{option} is {text}: at most {MOST_WORKLOAD:,} is possible")
+    least, most = int(found.least), int(found.most)
+    if "," not in text and text.count(":") == 1:
+        if least == most:
+            raise refuse(f"--{option} is {text}, and an axis has two ends")
+        return Range(ends=(least, most))
+    if len(found) > _MOST_LISTED:
+        raise refuse(f"--{option} lists {len(found):,} values, more than a picture can show")
+    return Range(tuple(map(int, found.figures)))
 
 
 def _check_ranges(kind: str, contexts: Range, batches: Range) -> None:
