@@ -113,7 +113,11 @@ class Document:
 
     def markdown(self, level: int = 1) -> str:
         """Markdown whose title is a heading of this level."""
-        parts = [f"<!-- {_one_line(self.made_by).replace('-->', '--＞')} -->"] if self.made_by else []
+        parts = (
+            [f"<!-- {_one_line(self.made_by).replace('-->', '--&gt;').replace('$', '&#36;')} -->"]
+            if self.made_by
+            else []
+        )
         parts += [_markdown_block(block, level - 1) for block in self.blocks]
         return "\n\n".join(parts) + "\n"
 
