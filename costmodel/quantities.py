@@ -68,7 +68,9 @@ class Quantities:
 
     def figure(self, name: str, point: Mapping[Symbol, Fraction]) -> Figure | None:
         """A quantity at a point; None where a symbol in it is free there."""
-        given = {s: rational(v) for s, v in point.items()} if QUANTITIES[name].request else None
+        # lengths stay symbols: a power of a length would be a fraction of a million digits
+        given = {s: rational(v) for s, v in point.items() if s not in (prompt_len, output_len)}
+        given = given if QUANTITIES[name].request else {}
         expr = self.expr(name, given)
         if expr is None:
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
 
@@ -9,10 +10,12 @@ import pytest
 from sympy import Sum
 
 import costmodel as cm
-from costmodel.figures import Figure
+from costmodel.figures import Figure, comparable
 from costmodel.quantities import Quantities
 from costmodel.solve.budget import OutOfTime, budget, look_at_time
 from costmodel.symbols import acceptance_rate, batch_size, drafts, output_len, prompt_len, seq_len
+
+from .conftest import Done
 
 REQUESTS = [(1, 1, 1), (1, 100, 2), (3, 1, 40), (16, 4090, 20), (200, 700, 33)]
 
@@ -145,3 +148,19 @@ def test_time_that_is_spent_is_said() -> None:
         answer = cm.load("deepseek-v3").crossover(device="h200-sxm", seq_len=4096, count=8)
         assert answer.status is None
         assert answer.unsolvable is not None
+
+
+def test_many_tokens_of_experts_are_figures_at_once(cli: Callable[..., Done]) -> None:
+    """(7/8)^900000 is held to 60 digits, never as a fraction of a million."""
+    cost = cm.load("gpt-oss:20b").cost(device="h100-sxm")
+    point = {batch_size: Fraction(300), prompt_len: Fraction(3000), output_len: Fraction(9)}
+    first = cost.quantities.figure("ttft", point)
+    prefill = cm.load("gpt-oss:20b").cost("prefill", device="h100-sxm").quantities
+    same = prefill.figure("latency", {batch_size: Fraction(300), seq_len: Fraction(3000)})
+    assert first is not None
+    assert same is not None
+    assert abs(comparable(first) - comparable(same)) <= comparable(same) / 10**30
+    words = ("--batch-size", "300", "--prompt-len", "3000", "--output-len", "402", "--seq-len", "3000")
+    done = cli("evaluate", "gpt-oss:20b", "--device", "h100-sxm", *words)
+    assert done.status == 0
+    assert "output tokens/s, 300 requests together" in " ".join(done.out.split())

@@ -198,7 +198,7 @@ class Evaluation:
         batch, given = self.point.get(batch_size), self.point.get(output_len)
         if not time or batch is None or given is None:
             return ""
-        return f": at most {rate(batch * given / time)} output tokens/s" + self._together
+        return f": at most {rate(quotient(batch * given, time))} output tokens/s" + self._together
 
     def _note(self, name: str, value: Figure | None, expr: Expr | None, names: Mapping[str, int]) -> str:
         """The closed form, or how the figure follows from the others."""
