@@ -23,8 +23,7 @@ from .options import MODEL, REQUEST, options
 if TYPE_CHECKING:
     from costmodel.sweep.plan import Pick, Plan, Question
 
-_ASKED_FROM = 10**9
-_ASKED_BYTES = 50e9
+_ASKED_BEYOND = 10**9
 _WORKLOAD = ("new_tokens", "batch_size", "seq_len", "prompt_len", "output_len", "drafts", "acceptance_rate")
 
 
@@ -194,13 +193,11 @@ def _ask(plan: Plan) -> None:
     """Whether a very large sweep is meant, with what it would take."""
     from costmodel.sweep.run import estimate
 
-    if plan.points < _ASKED_FROM:
+    if plan.points <= _ASKED_BEYOND:
         return
     found = estimate(plan)
-    if plan.points == _ASKED_FROM and found.bytes < _ASKED_BYTES:
-        return
-    size = f"about {bytes_said(found.bytes)}"
-    what = f"{found.points:,} points would take about {span_said(found.seconds)} and {size}"
+    size = bytes_said(found.bytes)
+    what = f"{found.points:,} points would take about {span_said(found.seconds)} and about {size}"
     if not sys.stdin.isatty():
         raise refuse(what, "--yes runs it all the same")
     click.confirm(f"{what}. Go on?", abort=True, err=True)
