@@ -30,8 +30,9 @@ Values: TypeAlias = Sequence[int] | Sequence[Fraction]
 
 EXACT_FLOAT = 1 << 53
 EXACT_INT = 1 << 63
-# four rows of 8,192 columns: what NumPy and its BLAS are fastest at, within a core's own cache
-_ROWS, _COLUMNS = 4, 1 << 13
+# four rows of 32,768 columns: what NumPy and its BLAS are fastest at, still within a cache
+_ROWS, _COLUMNS = 4, 1 << 15
+_LONG, _SHORT = 1 << 10, 1 << 1
 _NEAR = 1e-11
 _MOST_MULTIPLIED = 8
 _MOST_BITS = 1 << 12
@@ -382,10 +383,10 @@ class _Block:
     def __post_init__(self) -> None:
         sizes = [prod(self.shape[:i]) for i in range(len(self.shape) + 1)]
         points = prod(self.shape)
-        # the fewest columns that fill a tile; where there are not so many points, as square as can be
-        filling = [i for i, rows in enumerate(sizes) if points >= rows * _COLUMNS]
-        square = min(range(len(sizes)), key=lambda i: sizes[i] + points // max(1, sizes[i]))
-        self.split = max(filling, default=square)
+        # the shortest rows that are long, else the longest; where all are short, one row
+        usable = [i for i, rows in enumerate(sizes) if 1 < rows <= points // _SHORT]
+        long = [i for i in usable if points >= sizes[i] * _LONG]
+        self.split = max(long, default=min(usable, default=0))
         self.rows, self.columns = sizes[self.split], points // max(1, sizes[self.split])
         self.inner = sum(1 << i for i in range(self.split, len(self.shape)))
         self.outer = sum(1 << i for i in range(self.split))
