@@ -16,12 +16,15 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
+from sympy import Integer, Symbol
 
 from costmodel.compile import Run, compile_source
 from costmodel.conditions import Setting
 from costmodel.device import devices_of
+from costmodel.figures import comparable, figure
 from costmodel.question import Question
 from costmodel.solve.budget import budget
+from costmodel.solve.symbolic import Bound
 from costmodel.solve_for import Solution, solve_for
 from costmodel.source import Source, SpecError
 from costmodel.symbols import symbol
@@ -506,3 +509,57 @@ settings.register_profile(
 @given(st.randoms(use_true_random=False))
 def test_solutions_are_what_costs_written_by_hand_say(draw: random.Random) -> None:
     assume(check(a_case(draw)) != "skipped")
+
+
+def a_case_with_a_free_symbol(draw: random.Random) -> tuple[Case, str]:
+    """One of which a workload's figure is left out."""
+    model = replace(a_case(draw).model, experts=None, timing=draw.choice(["overlap", "serial"]))
+    free = draw.choice(["batch_size", "seq_len"])
+    others = ["inner", "vocab", "layers", "hidden", "device.bandwidth", "device.memory", "device.peak"]
+    unknown = draw.choice([*(name for name in ("batch_size", "seq_len") if name != free), *others])
+    point = {"batch_size": draw.choice([1, 5, 60]), "seq_len": draw.choice([3, 40, 200])}
+    if model.phase == "decode":
+        point["new_tokens"] = 1
+    found = Case(model, {n: v for n, v in point.items() if n != unknown}, unknown, (), None)
+    conditions = tuple(a_condition(draw, found) for _ in range(draw.choice([1, 1, 2])))
+    return replace(found, conditions=conditions), free
+
+
+@settings(settings.get_profile("solve"), max_examples=60)
+@given(st.randoms(use_true_random=False))
+def test_bounds_in_a_free_symbol_hold_for_its_figures(draw: random.Random) -> None:
+    case, free = a_case_with_a_free_symbol(draw)
+    assume(all(left != "crossover" for left, _, _ in case.conditions))
+    asked = replace(case, point={n: v for n, v in case.point.items() if n != free})
+    try:
+        found = solve_for(asked.question())
+    except SpecError as error:
+        message = str(error)
+        assert "does not depend on" in message or "is solved with figures only" in message, message
+        assume(False)
+    for _ in range(6):
+        value = draw.choice([1, 2, 7, 16, 17, 18, 63, 64, 65, 150, 151, 400, 5000])
+        at = replace(case, point={**case.point, free: value})
+        for x in points(at, found)[:60]:
+            if real(at) or at.allowed(int(x)):
+                expected = at.holds(x)
+                if expected is not None:
+                    assert in_cases(found, symbol(free), value, x) == expected, (free, value, x, expected, found.cases)
+
+
+def in_cases(found: Solution, free: Symbol, value: int, x: Fraction) -> bool:
+    """Whether one of the cases holds there, and x lies within its bounds."""
+    if not found.cases:
+        return found.holds(x)
+    return any(
+        bool(case.condition.xreplace({free: Integer(value)}))
+        and (case.low is None or beyond(case.low, free, value, x) in ((0, 1) if case.low.closed else (1,)))
+        and (case.high is None or beyond(case.high, free, value, x) in ((0, -1) if case.high.closed else (-1,)))
+        for case in found.cases
+    )
+
+
+def beyond(bound: Bound, free: Symbol, value: int, x: Fraction) -> int:
+    """On which side of a bound a value lies."""
+    end = comparable(figure(bound.expr, {free: Fraction(value)}))
+    return (x > end) - (x < end)
