@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from sympy import And, Expr, Ge, Gt, Le, Lt, Max, Min, Poly, PolynomialError, S, Symbol, cancel, expand, sqrt
+from sympy import And, Eq, Expr, Ge, Gt, Le, Lt, Max, Min, Poly, PolynomialError, S, Symbol, cancel, expand, sqrt
 from sympy.logic.boolalg import Boolean
 
 from costmodel.solve.budget import Unsolvable, look_at_time
@@ -152,6 +152,8 @@ def _linear(a: Expr, b: Expr, closed: bool) -> Iterator[Case]:
         yield Case(_all_of((of_a, a, Le)))
     else:
         yield Case(_all_of((of_a, a, Lt)), low=Bound(_ratio(b, -a), closed))
+        if of_a is None and of_b is None:
+            yield Case(And(_compared(a, Eq), _compared(b, Le if closed else Lt)))
 
 
 def _square(a: Expr, b: Expr, c: Expr, closed: bool) -> Iterator[Case]:
@@ -204,7 +206,7 @@ def _all_of(*open_: tuple[int | None, Expr, type[Boolean]]) -> Boolean:
 def _compared(expr: Expr, relation: type[Boolean]) -> Boolean:
     """`expr relation 0`, solved for its symbol where it has one and is linear in it."""
     over, under = expr.together().as_numer_denom()
-    flips = {Le: Ge, Ge: Le, Lt: Gt, Gt: Lt}
+    flips = {Le: Ge, Ge: Le, Lt: Gt, Gt: Lt, Eq: Eq}
     if sign(under) == -1:
         over = -over
     elif sign(under) is None:
