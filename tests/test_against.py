@@ -178,6 +178,13 @@ def test_fused_matrices(changed: Shapes) -> None:
     assert held(shapes | {f"{i}.{name}": shape for i in range(2) for name, shape in layer.items()}).ok
 
 
+def test_an_answer_is_not_kept_beyond_the_weights(tiny: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COSTMODEL_CACHE", str(tiny / "kept"))
+    for shapes, status in ((TINY, 0), ({**TINY, "lm_head.weight": (50, 24)}, 1), (TINY, 0)):
+        write_safetensors(tiny / "tiny.safetensors", shapes)
+        assert cli("check", "tiny.arch", "--against", "tiny.safetensors").status == status
+
+
 # --- what differs
 
 
