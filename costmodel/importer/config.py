@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from costmodel.importer.json_text import Json, Member
-from costmodel.names import listed, near_help, prose
+from costmodel.names import listed, near_help
 from costmodel.source import Diagnostic, Label, Report, Span
 
 MOST_SIZE = 10**12
@@ -334,8 +334,3 @@ def _as_whole(value: Any) -> int | None:
         return None
     value = Fraction(value)
     return value.numerator if value.denominator == 1 else None
-
-
-def names(keys: Iterable[str]) -> str:
-    """Keys as prose for a comment."""
-    return prose(list(keys))

@@ -94,19 +94,19 @@ def num_layers(config: Config, key: str = "num_hidden_layers") -> Size:
 def heads(config: Config, draft: Draft, query: str = "num_attention_heads", kv: str = "num_key_value_heads") -> None:
     """`num_heads` and `num_kv_heads`; as many of both where the config has no other number."""
     h, g = config.size(query), config.optional(kv)
-    draft.dim("num_heads", h, h.origin)
+    draft.dim("num_heads", h)
     if g is None:
         draft.dim("num_kv_heads", "num_heads", f"no {kv} is given")
     else:
         config.divides(kv, query, g.value, h.value)
-        draft.dim("num_kv_heads", g, g.origin)
+        draft.dim("num_kv_heads", g)
 
 
 def head_dim(config: Config, draft: Draft, width: str = "hidden_size", query: str = "num_attention_heads") -> int:
     """`head_dim`, given or derived; its figure."""
     given = config.optional("head_dim")
     if given is not None:
-        draft.dim("head_dim", given, given.origin)
+        draft.dim("head_dim", given)
         return given.value
     return derived_head_dim(config, draft, width, query)
 
@@ -185,13 +185,11 @@ def activation(config: Config, key: str, known: Sequence[str]) -> str:
 
 
 def width(config: Config, draft: Draft, key: str = "hidden_size") -> None:
-    d = config.size(key)
-    draft.dim("hidden_size", d, d.origin)
+    draft.dim("hidden_size", config.size(key))
 
 
 def inner(config: Config, draft: Draft, key: str = "intermediate_size") -> None:
-    f = config.size(key)
-    draft.dim("intermediate_size", f, f.origin)
+    draft.dim("intermediate_size", config.size(key))
 
 
 # --- windows
@@ -202,7 +200,7 @@ def window(config: Config, draft: Draft, key: str = "sliding_window") -> dict[st
     size = config.optional(key)
     if size is None:
         return {}
-    draft.dim("sliding_window", size, size.origin, doc="positions that a layer sees")
+    draft.dim("sliding_window", size, doc="positions that a layer sees")
     return {"window": "sliding_window"}
 
 
@@ -223,9 +221,9 @@ def local_window(config: Config, draft: Draft, local: Sequence[bool], key: str =
     if size is None:
         return {}
     if key == "sliding_window":
-        draft.dim(key, size, size.origin, doc="positions that a layer sees" if all(local) else "")
+        draft.dim(key, size, doc="positions that a layer sees" if all(local) else "")
         return {"window": key}
-    draft.dim("chunk_size", size, size.origin, "w", "tokens of a chunk: at most so many does a local layer see")
+    draft.dim("chunk_size", size, symbol="w", doc="tokens of a chunk: at most so many does a local layer see")
     return {"window": "chunk_size"}
 
 
@@ -251,8 +249,7 @@ class Frame(NamedTuple):
 
 def decoder(config: Config, draft: Draft, precision: Precision, layers: Sequence[Layer], frame: Frame) -> None:
     """Write the graph of a decoder with these layers."""
-    v = config.size(frame.vocab)
-    draft.dim("vocab_size", v, v.origin)
+    draft.dim("vocab_size", config.size(frame.vocab))
     tied = config.flag("tie_word_embeddings")
     headless = _headless(config)
     keep, head = precision.kept, precision.head

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from costmodel.importer.config import Config, Size
+from costmodel.importer.config import Config
 from costmodel.importer.decoder import (
     Arrangement,
     Frame,
@@ -46,10 +46,6 @@ def attention(draft: Draft, options: Mapping[str, str], name: str = "") -> Half:
     return Half(Call("self_attention", options), name)
 
 
-def layers_dim(draft: Draft, n: Size, doc: str = "") -> None:
-    draft.dim("num_layers", n, n.origin, doc=doc)
-
-
 def uniform(
     config: Config,
     draft: Draft,
@@ -61,7 +57,7 @@ def uniform(
 ) -> None:
     """A decoder whose layers are all the same."""
     n = num_layers(config, layers)
-    layers_dim(draft, n)
+    draft.dim("num_layers", n)
     decoder(config, draft, precision, [Layer(attention(draft, options), feed)] * n.value, frame)
 
 
@@ -79,7 +75,7 @@ def windowed(
 ) -> None:
     """A decoder some of whose layers are local: options of those, of all layers, and of the others; `pattern` are the
     keys that say which are which."""
-    layers_dim(draft, num_layers(config), "layers, local and global ones" if len(set(local)) > 1 else "")
+    draft.dim("num_layers", num_layers(config), doc="layers, local and global ones" if len(set(local)) > 1 else "")
     near = attention(draft, {**options, **everywhere}, "local")
     beyond = attention(draft, {**(far or {}), **everywhere}, "global")
     layers = [Layer(near if is_local else beyond, feed) for is_local in local]
@@ -297,7 +293,9 @@ def smollm3(config: Config, draft: Draft, precision: Precision) -> None:
     _sizes(config, draft)
     n = num_layers(config)
     rotated = rotary_layers(config, n.value)
-    layers_dim(draft, n, "layers, those with rotary positions and those without" if len(set(rotated)) > 1 else "")
+    draft.dim(
+        "num_layers", n, doc="layers, those with rotary positions and those without" if len(set(rotated)) > 1 else ""
+    )
     bias = config.flag("attention_bias")
     feed = gated(config, draft, bias=config.flag("mlp_bias"))
     near = attention(draft, qkv_bias(bias, bias), "rotary")
@@ -639,21 +637,19 @@ def _early(config: Config, draft: Draft, one_kv: bool = False) -> int:
     """The sizes of a decoder with GPT-2's keys; the figure of a head's."""
     config.must_be("add_cross_attention", False, None, why="only a decoder alone is understood")
     width(config, draft, "n_embd")
-    h = config.size("n_head")
-    draft.dim("num_heads", h, h.origin)
+    draft.dim("num_heads", config.size("n_head"))
     draft.dim("num_kv_heads", *((1, "multi_query") if one_kv else ("num_heads",)))
     size = derived_head_dim(config, draft, "n_embd", "n_head")
     f = config.optional("n_inner")
     if f is None:
         draft.dim("intermediate_size", "4 * hidden_size", "no n_inner is given")
     else:
-        draft.dim("intermediate_size", f, f.origin)
+        draft.dim("intermediate_size", f)
     return size
 
 
 def _learned_positions(config: Config, draft: Draft, key: str) -> None:
-    p = config.size(key)
-    draft.dim("max_positions", p, p.origin)
+    draft.dim("max_positions", config.size(key))
 
 
 def _gpt2(config: Config, draft: Draft, precision: Precision, one_kv: bool) -> None:
@@ -703,7 +699,7 @@ def gptj(config: Config, draft: Draft, precision: Precision) -> None:
     rotated = config.optional("rotary_dim")
     options = {}
     if rotated is not None and rotated.value < size:
-        draft.dim("rope_size", rotated, rotated.origin)
+        draft.dim("rope_size", rotated)
         options = {"rope_size": "rope_size"}
     frame = Frame(layernorm, parallel, head_bias=True)
     uniform(config, draft, precision, options, mlp(config, draft, "activation_function"), frame, "n_layer")
@@ -742,14 +738,14 @@ def falcon(config: Config, draft: Draft, precision: Precision) -> None:
     new = config.flag("new_decoder_architecture")
     width(config, draft)
     h = config.size("num_attention_heads")
-    draft.dim("num_heads", h, h.origin)
+    draft.dim("num_heads", h)
     g = config.optional("num_kv_heads")
     if not new and config.flag("multi_query"):
         config.unused("num_kv_heads")
         draft.dim("num_kv_heads", 1, "multi_query")
     elif new and g is not None:
         config.divides("num_kv_heads", "num_attention_heads", g.value, h.value)
-        draft.dim("num_kv_heads", g, g.origin)
+        draft.dim("num_kv_heads", g)
     else:
         draft.dim("num_kv_heads", "num_heads")
     config.unused("multi_query")
@@ -758,7 +754,7 @@ def falcon(config: Config, draft: Draft, precision: Precision) -> None:
     if f is None:
         draft.dim("intermediate_size", "4 * hidden_size", "no ffn_hidden_size is given")
     else:
-        draft.dim("intermediate_size", f, f.origin)
+        draft.dim("intermediate_size", f)
     bias = config.flag("bias")
     options = alibi() if config.flag("alibi") else {}
     if new:
@@ -796,8 +792,7 @@ def alibi() -> dict[str, str]:
 def bloom(config: Config, draft: Draft, precision: Precision) -> None:
     config.must_be("apply_residual_connection_post_layernorm", False, None, why="only false is understood")
     width(config, draft)
-    h = config.size("n_head")
-    draft.dim("num_heads", h, h.origin)
+    draft.dim("num_heads", config.size("n_head"))
     draft.dim("num_kv_heads", "num_heads")
     derived_head_dim(config, draft, "hidden_size", "n_head")
     draft.dim("intermediate_size", "4 * hidden_size")

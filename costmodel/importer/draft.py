@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from costmodel.importer.config import Size
 from costmodel.layout import laid_out
 from costmodel.source import Source
 
@@ -124,8 +125,12 @@ class Draft:
         """Bring in files of the shipped blocks."""
         self.uses += [block for block in blocks if block not in self.uses]
 
-    def dim(self, name: str, value: object, comment: str = "", symbol: str = "", doc: str = "") -> None:
-        """Declare a dim; `symbol` and `doc` only where they are not those that the name always has."""
+    def dim(self, name: str, value: Size | int | str, comment: str = "", symbol: str = "", doc: str = "") -> None:
+        """Declare a dim; `symbol` and `doc` only where they are not those that the name always has.
+
+        The comment behind a size of the config is where that comes from.
+        """
+        comment = comment or (value.origin if isinstance(value, Size) else "")
         known = SYMBOLS.get(name, ("", ""))
         self.dims.setdefault(name, DimLine(name, str(value), symbol or known[0], doc or known[1], comment))
 

@@ -93,7 +93,7 @@ def mamba(config: Config, draft: Draft, precision: Precision) -> None:
     inner = config.optional("intermediate_size")
     if inner is not None and inner.value != config.size("expand").value * d.value:
         config.fault(f"`intermediate_size` is {inner}, and `expand` times `hidden_size` is not", "intermediate_size")
-    draft.dim("hidden_size", d, d.origin)
+    draft.dim("hidden_size", d)
     mamba_sizes(config, draft, "expand", "state_size", "time_step_rank", "conv_kernel")
     like(draft, "mamba", precision, {"num_layers": layers, "vocab_size": vocab})
 

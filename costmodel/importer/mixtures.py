@@ -23,7 +23,7 @@ from costmodel.importer.decoder import (
     width,
     window,
 )
-from costmodel.importer.dense import attention, layers_dim, rotary_layers, windowed
+from costmodel.importer.dense import attention, rotary_layers, windowed
 from costmodel.importer.draft import Call, Draft
 from costmodel.importer.family import family
 from costmodel.importer.layers import First
@@ -36,8 +36,8 @@ def experts(config: Config, draft: Draft, number: str = "num_experts", chosen: s
     e, k = config.size(number), config.size(chosen)
     if config.sound(number, chosen) and k.value > e.value:
         config.fault(f"`{chosen}` is {k}, more than the {e} experts that there are", chosen, others=[number])
-    draft.dim("num_experts", e, e.origin)
-    draft.dim("top_k", k, k.origin)
+    draft.dim("num_experts", e)
+    draft.dim("top_k", k)
 
 
 def mixture(options: Mapping[str, str] | None = None) -> Half:
@@ -49,10 +49,10 @@ def widths(config: Config, draft: Draft, key: str, dense: bool) -> dict[str, str
     size = config.size(key)
     if not dense:
         config.unused("intermediate_size")
-        draft.dim("intermediate_size", size, size.origin, doc="inner width of an expert")
+        draft.dim("intermediate_size", size, doc="inner width of an expert")
         return {}
     inner(config, draft)
-    draft.dim("expert_size", size, size.origin)
+    draft.dim("expert_size", size)
     return {"inner": "expert_size"}
 
 
@@ -118,7 +118,7 @@ def _all_sparse(
     experts(config, draft, number)
     gated_act(config)
     n = num_layers(config)
-    layers_dim(draft, n)
+    draft.dim("num_layers", n)
     decoder(config, draft, precision, [Layer(attention(draft, options), half)] * n.value, frame)
 
 
@@ -234,7 +234,7 @@ def _shared(config: Config, draft: Draft) -> dict[str, str]:
     size = config.optional("shared_expert_intermediate_size", least=0)
     if size is None or size.value == 0:
         return {}
-    draft.dim("shared_size", size, size.origin)
+    draft.dim("shared_size", size)
     return {"shared_inner": "shared_size", "shared_gate": "true"}
 
 
@@ -246,7 +246,7 @@ def _stepped(config: Config, draft: Draft, precision: Precision, options: Mappin
     half = mixture(inside | (_shared(config, draft) if shared else {}))
     experts(config, draft)
     gated_act(config)
-    layers_dim(draft, n)
+    draft.dim("num_layers", n)
     mixer = attention(draft, options)
     layers = [Layer(mixer, feed) for feed in feeds(config, draft, sparse, half)]
     frame = Frame(pattern=config.whence("mlp_only_layers", "decoder_sparse_step"))
@@ -342,13 +342,13 @@ def _sigmoid_scores(
     if shared is not None and shared.value == 1:
         options["shared_inner"] = expert
     elif shared is not None and shared.value > 1:
-        draft.dim("num_shared_experts", shared, shared.origin)
+        draft.dim("num_shared_experts", shared)
         options["shared_inner"] = f"num_shared_experts * {expert}"
     options |= {flag: "true" for flag in ("sigmoid_scores", "corrected") if flag in flags}
     experts(config, draft, "n_routed_experts")
     gated_act(config)
     frame = Frame(first=first_dense(draft, sparse))
-    layers_dim(draft, n)
+    draft.dim("num_layers", n)
     half = mixer()
     layers = [Layer(half, feed) for feed in feeds(config, draft, sparse, mixture(options))]
     decoder(config, draft, precision, layers, frame)
@@ -362,22 +362,20 @@ def latent_attention(config: Config, draft: Draft) -> Half:
     config.must_be("attention_bias", False, None, why="only false is understood")
     draft.use("latent_attention")
     width(config, draft)
-    h = config.size("num_attention_heads")
-    draft.dim("num_heads", h, h.origin)
+    draft.dim("num_heads", config.size("num_attention_heads"))
     config.unused("num_key_value_heads", "head_dim", "qk_head_dim")
     rank = config.optional("q_lora_rank")
     if rank is None:
         draft.dim("q_lora_rank", 0, "q_lora_rank is null: queries are not compressed")
     else:
-        draft.dim("q_lora_rank", rank, rank.origin)
+        draft.dim("q_lora_rank", rank)
     for name, key in (
         ("kv_lora_rank", "kv_lora_rank"),
         ("nope_head_dim", "qk_nope_head_dim"),
         ("rope_head_dim", "qk_rope_head_dim"),
         ("v_head_dim", "v_head_dim"),
     ):
-        size = config.size(key)
-        draft.dim(name, size, size.origin)
+        draft.dim(name, config.size(key))
     return Half(Call("latent_attention", {}))
 
 
@@ -483,8 +481,7 @@ def gpt_oss(config: Config, draft: Draft, precision: Precision) -> None:
     n = num_layers(config)
     local = local_layers(config, n.value, lambda i: (i + 1) % 2 != 0)
     near = local_window(config, draft, local)
-    size = config.size("intermediate_size")
-    draft.dim("intermediate_size", size, size.origin, doc="inner width of an expert")
+    draft.dim("intermediate_size", config.size("intermediate_size"), doc="inner width of an expert")
     experts(config, draft, "num_local_experts")
     gated_act(config)
     bias = config.flag("attention_bias")
@@ -531,15 +528,14 @@ def llama4(config: Config, draft: Draft, precision: Precision) -> None:
         config.unused("intermediate_size_mlp")
         options = {"shared_inner": "intermediate_size"}
         size = config.size("intermediate_size")
-        draft.dim("intermediate_size", size, size.origin, doc="inner width of an expert")
+        draft.dim("intermediate_size", size, doc="inner width of an expert")
     else:
         inner(config, draft, "intermediate_size_mlp")
-        size = config.size("intermediate_size")
-        draft.dim("expert_size", size, size.origin)
+        draft.dim("expert_size", config.size("intermediate_size"))
         options = {"inner": "expert_size", "shared_inner": "expert_size"}
     experts(config, draft, "num_local_experts")
     gated_act(config)
-    layers_dim(draft, n, "layers, local and global ones" if len(set(local)) > 1 else "")
+    draft.dim("num_layers", n, doc="layers, local and global ones" if len(set(local)) > 1 else "")
     bias = config.flag("attention_bias")
     norm = {"qk_norm": "true", "qk_scale": "false"} if config.flag("use_qk_norm") else {}
 
@@ -601,7 +597,7 @@ def jamba(config: Config, draft: Draft, precision: Precision) -> None:
     if any(sparse):
         experts(config, draft)
     gated_act(config)
-    layers_dim(draft, n, "layers, those of attention and of Mamba")
+    draft.dim("num_layers", n, doc="layers, those of attention and of Mamba")
     scan = Half(Call("mamba", {"normed": "true"}), "mamba")
     look = attention(draft, {"rotary": "false"}, "attention")
     halves = feeds(config, draft, sparse, mixture())
@@ -622,17 +618,14 @@ def mamba_sizes(config: Config, draft: Draft, expand: str, state: str, rank: str
     """The sizes of Mamba's mixer."""
     factor = config.size(expand)
     draft.dim("inner_size", f"{factor} * hidden_size", factor.origin)
-    n = config.size(state)
-    draft.dim("state_size", n, n.origin)
+    draft.dim("state_size", config.size(state))
     if config.value(rank) == "auto":
         d = config.size("hidden_size").value
         exact = d % 16 == 0
         draft.dim("dt_rank", "hidden_size / 16" if exact else -(-d // 16), f"{rank} is auto")
     else:
-        r = config.size(rank)
-        draft.dim("dt_rank", r, r.origin)
-    k = config.size(kernel)
-    draft.dim("conv_kernel", k, k.origin)
+        draft.dim("dt_rank", config.size(rank))
+    draft.dim("conv_kernel", config.size(kernel))
 
 
 @family(
@@ -680,8 +673,7 @@ def qwen3_next(config: Config, draft: Draft, precision: Precision) -> None:
         ("value_dim", "linear_value_head_dim"),
         ("conv_kernel", "linear_conv_kernel_dim"),
     ):
-        found = config.size(key)
-        draft.dim(name, found, found.origin)
+        draft.dim(name, config.size(key))
     draft.dim("chunk_size", 64, "the library's, no key of the config", "c", "tokens of a chunk in a long pass")
     draft.dim("conv_width", "2 * key_heads * key_dim + value_heads * value_dim")
     n = num_layers(config)
@@ -692,7 +684,7 @@ def qwen3_next(config: Config, draft: Draft, precision: Precision) -> None:
     options = widths(config, draft, "moe_intermediate_size", not all(sparse)) | _shared(config, draft)
     experts(config, draft)
     gated_act(config)
-    layers_dim(draft, n, "layers, linear ones and those of attention")
+    draft.dim("num_layers", n, doc="layers, linear ones and those of attention")
     bias = config.flag("attention_bias")
     look = attention(draft, {**rotated, "qk_norm": "true", "gated": "true", **qkv_bias(bias, bias)}, "attention")
     delta = Half(Call("delta_net", {}), "linear")

@@ -12,7 +12,7 @@ from costmodel.parser import parse_spec
 from costmodel.source import Report
 from costmodel.walk import statements
 
-Value = Size | tuple[object, str]
+Value = Size | tuple[int | str, str]
 """A dim's value: a size of the config, or an expression and where it comes from."""
 
 _TABLES = frozenset("embedding unembedding positions segment".split())
@@ -55,5 +55,5 @@ def _dim(draft: Draft, node: syntax.Dim, values: Mapping[str, Value]) -> None:
     if value is None:
         assert node.value is not None
         value = (node.value.span.text, "")
-    said = (value, value.origin) if isinstance(value, Size) else value
-    draft.dim(node.name, *said, node.latex or "", node.doc or "")
+    size, comment = (value, "") if isinstance(value, Size) else value
+    draft.dim(node.name, size, comment, node.latex or "", node.doc or "")
