@@ -43,11 +43,11 @@ tables: $(STAMP)
 golden: $(STAMP)
 	$(BIN)/python -m pytest -n auto --update-golden tests
 
-# setuptools warns of every editable install; what goes wrong is an error, and shown all the same
 # docs/models.md, after a change of a shipped model
 models: $(STAMP)
 	$(BIN)/python -m docs.models
 
+# setuptools warns of every editable install; what goes wrong is an error, and shown all the same
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from sympy import Add, Expr, Integer, Mul, Pow, Rational, S, Symbol
+from sympy import Add, Expr, Integer, Mul, Pow, Rational, S, Symbol, UnevaluatedExpr
 from sympy import Sum as SympySum
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Or
@@ -131,6 +131,8 @@ class _Maker:
             return Num(Fraction(int(expr.p), int(expr.q)))
         if isinstance(expr, Symbol):
             return Sym(expr.name)
+        if isinstance(expr, UnevaluatedExpr):
+            return self.make(expr.args[0])
         if isinstance(expr, Add):
             return self._sum(expr)
         if isinstance(expr, Mul):

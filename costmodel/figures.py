@@ -10,7 +10,24 @@ from math import floor as floor_of
 from typing import Any, TypeAlias
 
 import mpmath
-from sympy import Add, Expr, Integer, LambertW, Max, Min, Mod, Mul, Pow, Rational, Sum, Symbol, ceiling, floor, log
+from sympy import (
+    Add,
+    Expr,
+    Integer,
+    LambertW,
+    Max,
+    Min,
+    Mod,
+    Mul,
+    Pow,
+    Rational,
+    Sum,
+    Symbol,
+    UnevaluatedExpr,
+    ceiling,
+    floor,
+    log,
+)
 
 from costmodel.symbols import MOST_BITS, REQUEST, WORKLOAD, fraction
 
@@ -99,6 +116,8 @@ def _figure(expr: Expr, values: Mapping[Symbol, Fraction]) -> Figure:
         return _lambert(*arguments)
     if isinstance(expr, log):
         return mpmath.log(_mpf(arguments[0]))
+    if isinstance(expr, UnevaluatedExpr):
+        return arguments[0]
     raise TypeError(f"{expr.func.__name__} has no figure")
 
 

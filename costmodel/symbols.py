@@ -10,7 +10,25 @@ from fractions import Fraction
 from functools import cache
 from math import comb, gcd, lcm
 
-from sympy import QQ, Add, Dummy, Expr, Float, Integer, Max, Min, Mul, Pow, Rational, S, Symbol, cancel, expand, log
+from sympy import (
+    QQ,
+    Add,
+    Dummy,
+    Expr,
+    Float,
+    Integer,
+    Max,
+    Min,
+    Mul,
+    Pow,
+    Rational,
+    S,
+    Symbol,
+    UnevaluatedExpr,
+    cancel,
+    expand,
+    log,
+)
 from sympy.core.numbers import Number as SympyNumber
 from sympy.polys.rings import PolyRing
 
@@ -23,6 +41,7 @@ _MOST_MOVED = 200
 _MOST_CANCELLED = 8
 MOST_COMPARED = 100
 MOST_BITS = 1 << 19
+LEGIBLE_BITS = 64
 
 
 @cache
@@ -79,40 +98,46 @@ def total(terms: Iterable[Expr]) -> Expr:
     return Add(*terms)
 
 
-def put_in(expr: Expr, values: Mapping[Symbol, Expr]) -> Expr:
+def put_in(expr: Expr, values: Mapping[Symbol, Expr], longest: int = MOST_BITS) -> Expr:
     """Replace symbols by values, exactly, save what `vanishes`.
 
-    A `Max` or `Min` is made anew without SymPy's comparisons, which may look for the roots of a polynomial.
+    A power of more than `longest` bits stays one: with `LEGIBLE_BITS`, (31/32)^94 is no fraction of 142 digits, and
+    (1 − k/E)^94 no sum of 95 terms. A `Max` or `Min` is made anew without SymPy's comparisons, which may look for the
+    roots of a polynomial.
     """
     if not values:
         return expr
-    return _put_in(expr, values) if expr.has(Max, Min) or _grows(expr) else expr.xreplace(values)
+    return _put_in(expr, values, longest) if expr.has(Max, Min) or _grows(expr) else expr.xreplace(values)
 
 
 def _grows(expr: Expr) -> bool:
     return any(power.exp.free_symbols for power in expr.atoms(Pow))
 
 
-def _put_in(expr: Expr, values: Mapping[Symbol, Expr]) -> Expr:
+def _put_in(expr: Expr, values: Mapping[Symbol, Expr], longest: int) -> Expr:
     if expr in values:
         return values[expr]
     if not expr.args:
         return expr
-    arguments = [_put_in(argument, values) for argument in expr.args]
+    arguments = [_put_in(argument, values, longest) for argument in expr.args]
     if all(new is old for new, old in zip(arguments, expr.args, strict=True)):
         return expr
     if isinstance(expr, Max | Min):
         return chosen(expr.func, arguments)
-    if isinstance(expr, Pow) and all(argument.is_Rational for argument in arguments):
-        return _power(*arguments)
+    if isinstance(expr, Pow) and arguments[1].is_Rational and (arguments[0].is_Rational or expr.exp.free_symbols):
+        return _power(arguments[0], arguments[1], longest)
     return expr.func(*arguments)
 
 
-def _power(base: Rational, exponent: Rational) -> Expr:
+def _power(base: Expr, exponent: Rational, longest: int) -> Expr:
     """A power that is too long to be held stays as it is, or is 0 where it `vanishes`."""
+    if not base.is_Rational:
+        return Pow(base, exponent if longest == MOST_BITS else UnevaluatedExpr(exponent))
     if vanishes(fraction(base), fraction(exponent)):
         return ZERO
-    return Pow(base, exponent, evaluate=_length(fraction(base), fraction(exponent)) <= MOST_BITS)
+    if _length(fraction(base), fraction(exponent)) <= (MOST_BITS if base.is_Integer else longest):
+        return Pow(base, exponent)
+    return Pow(base, UnevaluatedExpr(exponent), evaluate=False)
 
 
 def vanishes(base: Fraction, exponent: Fraction) -> bool:

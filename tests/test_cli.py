@@ -547,3 +547,12 @@ def test_machine_forms_hold_only_numbers_that_are_numbers(cli: Cli) -> None:
         "crossover deepseek-v3 --device rtx-4090 --seq-len 1e15",
     ):
         assert all(abs(number) < float("inf") for number in numbers(machine(cli, line)))
+
+
+@pytest.mark.parametrize("format", ["text", "latex", "markdown", "python", "json"])
+def test_a_power_at_a_batch_size_stays_one(format: str, cli: Cli) -> None:
+    """(31/32)^4096 is a fraction of 12,000 digits, and (1 − k/E)^4096 a sum of 4,097 terms."""
+    page = cli("formula", "deepseek-v3", "--of", "bytes", "--batch-size", "4096", "--format", format)
+    assert (page.status, page.err) == (0, "")
+    assert not re.search(r"\d{40}", page.out.replace(",", "").replace("{}", ""))
+    assert re.search(r"\(?31(/|, )32\)*(\^|\*\*| \*\* )\{?4(\{?,\}?)?096", page.out)

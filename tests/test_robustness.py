@@ -1,13 +1,12 @@
-"""Whatever text the parser is given: syntax or a diagnostic, never another exception. `make fuzz` tries the rest."""
+"""Whatever is given, an answer or a diagnostic, never another exception: texts cut at every place, and mutations."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
 
+from costmodel import library
 from costmodel.check import check_compiled
 from costmodel.collector import collector_paused
 from costmodel.compile import compile_source
@@ -16,47 +15,24 @@ from costmodel.source import Report, Source, SpecError
 
 from . import fuzz
 
-ROOT = Path(__file__).parents[1]
-FOLDERS = ("blocks", "devices")
+SHIPPED = [path for kind in ("models", "blocks", "devices") for path in library.shipped(kind).values()]
+SEED, MUTATIONS, BATCH = 1, 2_000, 50
 
 
 # --- the parser
 
 
-def declarations(text: str) -> list[str]:
-    """A text in stretches that end where a line at the margin begins, each of a few lines at least."""
-    parts: list[str] = []
-    for line in text.splitlines(keepends=True):
-        if parts and (line[0] in " }\n#" or len(parts[-1]) < 150):
-            parts[-1] += line
-        else:
-            parts.append(line)
-    return parts
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_beginning_and_every_deletion_of_a_character(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    with collector_paused():
+        for place in range(len(text)):
+            parsed(text[:place])
+            parsed(text[:place] + text[place + 1 :])
 
 
-def cuts(text: str) -> Iterator[str]:
-    """Every beginning of a text and the text without each of its characters, with the declarations beside the cut.
-
-    The parser mends a declaration at a time, so those further away add nothing but time. Inside a name, a string or a
-    comment, where it looks at nothing, the ends and one place between stand for all.
-    """
-    parts = declarations(text)
-    for i, part in enumerate(parts):
-        before, behind = "".join(parts[max(i - 1, 0) : i]), "".join(parts[i + 1 : i + 2])
-        at = 0
-        for piece in fuzz.pieces(part):
-            places = set(range(len(piece)))
-            if piece[0].isalpha() or piece[0] in '_"#' or piece.isspace():
-                places &= {0, 1, len(piece) // 2, len(piece) - 1}
-            for place in sorted(places):
-                yield before + part[: at + place]
-                yield before + part[: at + place] + part[at + place + 1 :] + behind
-            at += len(piece)
-
-
-@cache
 def parsed(text: str) -> None:
-    """Parse a text; specs share blocks, whose cuts are tried once.
+    """Parse a text.
 
     Raises:
         AssertionError: that is no answer.
@@ -71,13 +47,17 @@ def parsed(text: str) -> None:
     assert report.errors or found.spec.declarations, text
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_every_cut_of_a_shipped_block_or_device_parses_or_is_told(folder: str) -> None:
-    with collector_paused():
-        for path in (ROOT / "specs" / folder).glob("*.arch"):
-            for cut in cuts(path.read_text(encoding="utf-8")):
-                parsed(cut)
-    parsed.cache_clear()
+# --- the whole pipeline
+
+
+@pytest.mark.parametrize("start", range(0, MUTATIONS, BATCH))
+def test_mutations_are_answered_or_told(start: int) -> None:
+    """Specs most of all, conditions and command lines too; `make fuzz` tries far more, and asks more of each."""
+    for number in range(start, start + BATCH):
+        case = fuzz.case(SEED, number)
+        found = fuzz.tried(case.ask, case.text)
+        if isinstance(found, fuzz.Failure):
+            pytest.fail(f"case({SEED}, {number}) of tests/fuzz.py:\n\n{case.text}\n\n{found.trace}", pytrace=False)
 
 
 # --- what is mutated

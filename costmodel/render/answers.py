@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from fractions import Fraction
@@ -17,7 +18,18 @@ from costmodel.symbols import batch_size, new_tokens, seq_len, symbol
 
 
 def shown_expr(expr: Expr | Boolean | None) -> str | None:
-    return None if expr is None else str(expr)
+    """SymPy's own string, also of a number of more digits than Python otherwise prints."""
+    if expr is None:
+        return None
+    try:
+        return str(expr)
+    except ValueError:
+        most = sys.get_int_max_str_digits()
+        sys.set_int_max_str_digits(0)
+        try:
+            return str(expr)
+        finally:
+            sys.set_int_max_str_digits(most)
 
 
 def formula(expr: Expr | Boolean | None, symbols: Symbols) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from sympy import Expr, Symbol
 from costmodel.algebra import text
 from costmodel.compile import Compiled
 from costmodel.crossover import Crossover, crossover
-from costmodel.figures import Figure, Open, as_figure, as_float, as_json, figure, quotient
+from costmodel.figures import Figure, Open, as_figure, as_float, as_json, comparable, figure, quotient
 from costmodel.fitting import changes_to_fit
 from costmodel.quantities import Quantities
 from costmodel.quantity_names import PER_STEP, QUANTITIES
@@ -167,6 +167,7 @@ class Evaluation:
             return f"{as_json(values['params']):,} parameters" if values["params"] is not None else "closed forms"
         throughput, latency = values["throughput"], values["latency"]
         assert throughput is not None and latency is not None
+        compute, memory = comparable(compute), comparable(memory)
         slower, faster = ("reading", "computing") if memory > compute else ("computing", "reading")
         bound = "memory-bound" if memory > compute else "compute-bound"
         ratio = as_float(max(compute, memory) / min(compute, memory)) if min(compute, memory) else None

@@ -14,7 +14,7 @@ from sympy import Expr, Symbol
 from costmodel.algebra import text
 from costmodel.compile import Compiled
 from costmodel.costs import TERMS, CostTable, Row
-from costmodel.figures import Figure, Open, as_float, as_json, figure
+from costmodel.figures import Figure, Open, as_float, as_json, comparable, figure
 from costmodel.hierarchy import Branch, tree
 from costmodel.quantities import Quantities
 from costmodel.render.answers import all_dims, header, shown_expr
@@ -23,7 +23,7 @@ from costmodel.render.page import Page
 from costmodel.render.words import conventions, device_name, order, workload
 from costmodel.solve.budget import Unsolvable
 from costmodel.solve.crossover import Solved, solve
-from costmodel.symbols import ZERO, batch_size, is_zero, put_in, rational, total
+from costmodel.symbols import LEGIBLE_BITS, ZERO, batch_size, is_zero, put_in, rational, total
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Explanation:
         for term in TERMS:
             totals[term] = self.table.summed(lambda row, term=term: getattr(row.cost, term))  # type: ignore[misc]
         found["totals"] = {
-            name: {"expr": shown_expr(put_in(expr, self._given)), "value": as_json(self._at(expr))}
+            name: {"expr": shown_expr(put_in(expr, self._given, LEGIBLE_BITS)), "value": as_json(self._at(expr))}
             for name, expr in totals.items()
         }
         return found
@@ -78,7 +78,7 @@ class Explanation:
         return {symbol: rational(value) for symbol, value in self.point.items()}
 
     def _put(self, expr: Expr) -> Expr:
-        return put_in(self.table.put_in(expr), self._given)
+        return put_in(self.table.put_in(expr), self._given, LEGIBLE_BITS)
 
     def _row_json(self, row: Row) -> dict[str, Any]:
         node = row.node
@@ -205,6 +205,10 @@ class Explanation:
         except Open:
             return None
 
+    def _held(self, expr: Expr) -> Fraction:
+        """A figure to reckon with: of 60 digits where it is a power too long to be held."""
+        return comparable(figure(expr, self.point))
+
     def _summed(self, rows: list[Row], what: str) -> Expr:
         terms: dict[str, Callable[[Row], Expr]] = {
             "params": lambda row: row.params,
@@ -247,17 +251,13 @@ class Explanation:
             words += f" {said} cost{'s' if len(names) == 1 else ''} nothing at this fidelity; --all lists them."
         return words
 
-    def _time(self, rows: list[Row]) -> Figure:
+    def _time(self, rows: list[Row]) -> Fraction:
         """The longer of compute and memory time of each operation, added up."""
-        times: Figure = Fraction(0)
-        for row in rows:
-            compute, memory = (figure(time, self.point) for time in self.quantities.row_times(row))
-            times = times + max(compute, memory)
-        return times
+        return sum((max(self._held(time) for time in self.quantities.row_times(row)) for row in rows), Fraction(0))
 
     def _verdict(self) -> str:
         quantities = self.quantities
-        compute, memory = (figure(e, self.point) for e in (quantities.compute_time, quantities.memory_time))
+        compute, memory = self._held(quantities.compute_time), self._held(quantities.memory_time)
         latency = quantities.latency_at(self.point)
         bound = "Memory-bound" if memory > compute else "Compute-bound"
         each = "a token" if quantities.tokens == 1 and self.table.dataflow.has_tokens else "a pass"
@@ -297,16 +297,15 @@ class Explanation:
     def value_rows(self, names: Sequence[str]) -> list[list[str]]:
         """Counts, figures and shares of each line, under these names, behind a header."""
         device = self.quantities.device is not None
-        flops, moved = self._at(self.table.flops) or 1, self._at(self.table.bytes) or 1
+        flops, moved = self._held(self.table.flops) or 1, self._held(self.table.bytes) or 1
         whole = self._time(self.root.rows) if device else None
         flop_unit, byte_unit = _unit(as_float(flops) / 10, "FLOP"), _unit(moved, "B")
         header = ["block, operation", "", "params", flop_unit[1], "share", byte_unit[1]]
         header += ["ms", "share", "FLOP/B", "cross"] if device else ["share", "FLOP/B"]
         rows = [header]
         for name, line in zip(names, self.lines, strict=True):
-            f, m = self._at(self._summed(line.rows, "flops")), self._at(self._summed(line.rows, "bytes"))
+            f, m = self._held(self._summed(line.rows, "flops")), self._held(self._summed(line.rows, "bytes"))
             params = self._at(self._summed(line.rows, "params"))
-            assert f is not None and m is not None
             cells = [name, line.count, _whole(params), _in_unit(f, flop_unit), _share(f, flops)]
             cells += [_in_unit(m, byte_unit)]
             if device:

@@ -27,7 +27,7 @@ from costmodel.render.numbers import plain
 from costmodel.render.page import Page
 from costmodel.render.parts import Standing, definitions, everything, is_flat
 from costmodel.render.words import conventions, order, symbols
-from costmodel.symbols import expanded, is_number, is_zero, put_in, rational, total
+from costmodel.symbols import LEGIBLE_BITS, expanded, is_number, is_zero, put_in, rational, total
 from costmodel.symbols import symbol as symbol_of
 
 FORMATS = ("text", "latex", "markdown", "python", "javascript", "json")
@@ -74,7 +74,10 @@ class Formulas:
         return {s: rational(v) for s, v in self.point.items()}
 
     def _expr(self, name: str) -> Expr | None:
-        return self.quantities.expr(name, self._given)
+        if QUANTITIES[name].request:
+            return self.quantities.expr(name, self._given)
+        expr = self.quantities.expr(name)
+        return None if expr is None else put_in(expr, self._given, LEGIBLE_BITS)
 
     @cached_property
     def exprs(self) -> dict[str, Expr]:

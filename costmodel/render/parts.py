@@ -10,7 +10,12 @@ from sympy import Expr, Symbol
 
 from costmodel.algebra import Num, Prod, Sum, Sym, Tree, tree
 from costmodel.hierarchy import Part
-from costmodel.symbols import ONE, batch_size, expanded, put_in
+from costmodel.symbols import LEGIBLE_BITS, ONE, batch_size, expanded, put_in
+
+
+def _legible(expr: Expr, values: Mapping[Symbol, Expr]) -> Expr:
+    """The expression with values put in, and into those too."""
+    return put_in(put_in(expr, values, LEGIBLE_BITS), values, LEGIBLE_BITS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,10 +27,10 @@ class Standing:
     order: Mapping[str, int]
 
     def settle(self, expr: Expr) -> Expr:
-        return put_in(put_in(expr, self.settled), self.settled)
+        return _legible(expr, self.settled)
 
     def figure(self, expr: Expr) -> Expr:
-        return put_in(put_in(expr, self.values), self.values)
+        return _legible(expr, self.values)
 
     def factored(self, root: Part) -> bool:
         """Whether every part grows with the batch alone in front, so that it stands before the bracket."""
