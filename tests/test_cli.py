@@ -136,6 +136,8 @@ STATUSES: list[tuple[int, str, str]] = [
     (0, f"solve {LLAMA} 'latency <= 1 ms' --for batch_size --device h100-nvl --seq-len 8192", ""),
     (1, f"solve {LLAMA} 'latency <= 1 ms' --for batch_size --device h100-nvl --seq-len 8192 --strict", ""),
     (0, f"solve {LLAMA} 'latency <= 20 ms' --for batch_size --device h100-nvl --seq-len 8192 --strict", ""),
+    (2, f"check {'a' * 5000}", "there is no spec"),
+    (2, "check \udcff\udcfe", "there is no spec `\\udcff\\udcfe`"),
     (2, "crossower", "`crossover` is near"),
     (2, "crossover", "`SPEC` is missing"),
     (2, f"crossover {LLAMA}", "a device is needed"),
@@ -556,3 +558,15 @@ def test_a_power_at_a_batch_size_stays_one(format: str, cli: Cli) -> None:
     assert (page.status, page.err) == (0, "")
     assert not re.search(r"\d{40}", page.out.replace(",", "").replace("{}", ""))
     assert re.search(r"\(?31(/|, )32\)*(\^|\*\*| \*\* )\{?4(\{?,\}?)?096", page.out)
+
+
+def test_a_condition_of_a_spec_opens_no_file(tmp_path: Path, cli: Cli) -> None:
+    device = tmp_path / "mine.arch"
+    device.write_text((ROOT / "specs/devices/h100-nvl.arch").read_text(encoding="utf-8"), encoding="utf-8")
+    spec = tmp_path / "spec.arch"
+    spec.write_text(
+        f'{SMALL}\nexpect latency(device = "{device}", batch_size = 1, seq_len = 8) > 0\n', encoding="utf-8"
+    )
+    found = cli("check", str(spec))
+    assert (found.status, found.err.count("there is no device")) == (2, 1)
+    assert cli("evaluate", str(spec), "--device", str(device)).status == 0

@@ -423,11 +423,23 @@ def balances(draw: st.DrawFn) -> tuple[int, int, list[tuple[int, Fraction, int]]
     return n, h, groups, draw(st.integers(0, 10**6))
 
 
+@dataclass
+class Balance(Search):
+    """A search that sees what is left of the powers where all else is equal: 28·(2/3)^1000 at 28·b = 28·(1 − …)."""
+
+    rest: Callable[[mpmath.mpf], mpmath.mpf]
+    powers: Callable[[mpmath.mpf], mpmath.mpf]
+
+    def exactly(self, batch: mpmath.mpf) -> mpmath.mpf:
+        with mpmath.workdps(DIGITS):
+            return self.powers(batch) if self.rest(batch) == 0 else super().exactly(batch)
+
+
 def test_random_balances() -> None:
     """Work that does not grow with the batch too, which alone gives two roots, and a pass that ends memory-bound."""
     seen: Counter[str] = Counter()
 
-    @settings(settings.get_profile("crossovers"), max_examples=500)
+    @settings(settings.get_profile("crossovers"), max_examples=1000)
     @given(balances(), st.one_of(st.none(), st.integers(0, 3), st.integers(0, 2000)))
     def each(balance: tuple[int, int, list[tuple[int, Fraction, int]], int], fits: int | None) -> None:
         n, h, groups, both = balance
@@ -442,9 +454,14 @@ def test_random_balances() -> None:
         def at(batch: Any, power: Function) -> tuple[Any, Any]:
             return max(-n, 0) + (max(h, 0) + both) * batch, max(n, 0) + (max(-h, 0) + both) * batch + read(batch, power)
 
-        times = Search(
+        def exact_power(q: Fraction, x: mpmath.mpf) -> mpmath.mpf:
+            return (mpmath.mpf(q.numerator) / q.denominator) ** x
+
+        times = Balance(
             lambda batch: at(batch, lambda q, x: math.exp(math.log(q) * x)),
-            lambda batch: at(batch, lambda q, x: (mpmath.mpf(q.numerator) / q.denominator) ** x),
+            lambda batch: at(batch, exact_power),
+            lambda batch: h * batch - n - sum(d for d, _, _ in groups),
+            lambda batch: sum(d * exact_power(q, rate * batch) for d, q, rate in groups),
         )
         found = search(times, fits)
         note(str(found))
