@@ -194,7 +194,17 @@ BERT: dict[str, Any] = {
 }
 
 
-def _bert(config: Config, draft: Draft, precision: Precision) -> None:
+@family(
+    "roberta",
+    "xlm-roberta",
+    "camembert",
+    title="RoBERTa",
+    config="RobertaConfig",
+    defaults={**BERT, "vocab_size": 50265},
+    harmless="output_past",
+)
+@family("bert", title="BERT", config="BertConfig", defaults=BERT, harmless="gradient_checkpointing")
+def bert(config: Config, draft: Draft, precision: Precision) -> None:
     config.must_be("is_decoder", False, None, why="only an encoder is understood")
     config.must_be("add_cross_attention", False, None, why="only an encoder is understood")
     config.must_be("position_embedding_type", "absolute", None, why="only learned positions are understood")
@@ -212,24 +222,6 @@ def _bert(config: Config, draft: Draft, precision: Precision) -> None:
         "vocab_size": config.size("vocab_size"),
     }
     like(draft, "bert", precision, values)
-
-
-@family("bert", title="BERT", config="BertConfig", defaults=BERT, harmless="gradient_checkpointing")
-def bert(config: Config, draft: Draft, precision: Precision) -> None:
-    _bert(config, draft, precision)
-
-
-@family(
-    "roberta",
-    "xlm-roberta",
-    "camembert",
-    title="RoBERTa",
-    config="RobertaConfig",
-    defaults={**BERT, "vocab_size": 50265},
-    harmless="output_past",
-)
-def roberta(config: Config, draft: Draft, precision: Precision) -> None:
-    _bert(config, draft, precision)
 
 
 @family(
@@ -309,7 +301,30 @@ _T5_ALIASES = {
 }
 
 
-def _t5(config: Config, draft: Draft, precision: Precision) -> None:
+@family(
+    "mt5",
+    title="mT5",
+    config="MT5Config",
+    defaults={
+        **T5,
+        "vocab_size": 250112,
+        "d_ff": 1024,
+        "num_layers": 8,
+        "num_heads": 6,
+        "feed_forward_proj": "gated-gelu",
+    },
+    aliases=_T5_ALIASES,
+    harmless="relative_attention_max_distance layer_norm_epsilon output_past tokenizer_class",
+)
+@family(
+    "t5",
+    title="T5",
+    config="T5Config",
+    defaults=T5,
+    aliases=_T5_ALIASES,
+    harmless="relative_attention_max_distance layer_norm_epsilon output_past",
+)
+def t5(config: Config, draft: Draft, precision: Precision) -> None:
     gated = config.word("feed_forward_proj", ("relu", "gated-gelu")) == "gated-gelu"
     config.unused("dense_act_fn", "is_gated_act")
     layers, decoder = num_layers(config, "num_layers"), config.optional("num_decoder_layers", most=MOST_LAYERS)
@@ -330,37 +345,6 @@ def _t5(config: Config, draft: Draft, precision: Precision) -> None:
     if decoder is not None:
         values["decoder_layers"] = decoder
     like(draft, "t5", precision, values)
-
-
-@family(
-    "t5",
-    title="T5",
-    config="T5Config",
-    defaults=T5,
-    aliases=_T5_ALIASES,
-    harmless="relative_attention_max_distance layer_norm_epsilon output_past",
-)
-def t5(config: Config, draft: Draft, precision: Precision) -> None:
-    _t5(config, draft, precision)
-
-
-@family(
-    "mt5",
-    title="mT5",
-    config="MT5Config",
-    defaults={
-        **T5,
-        "vocab_size": 250112,
-        "d_ff": 1024,
-        "num_layers": 8,
-        "num_heads": 6,
-        "feed_forward_proj": "gated-gelu",
-    },
-    aliases=_T5_ALIASES,
-    harmless="relative_attention_max_distance layer_norm_epsilon output_past tokenizer_class",
-)
-def mt5(config: Config, draft: Draft, precision: Precision) -> None:
-    _t5(config, draft, precision)
 
 
 @family(

@@ -18,7 +18,7 @@ from costmodel.figures import Figure, Open, as_float, as_json, comparable, figur
 from costmodel.hierarchy import Branch, tree
 from costmodel.quantities import Quantities
 from costmodel.render.answers import all_dims, header, shown_expr
-from costmodel.render.numbers import decimal, milliseconds, scaled
+from costmodel.render.numbers import decimal, magnitude, milliseconds, scaled
 from costmodel.render.page import Page
 from costmodel.render.words import conventions, device_name, order, workload
 from costmodel.solve.budget import Unsolvable
@@ -366,11 +366,8 @@ def _rounded(params: str) -> str:
 
 def _unit(value: Figure, unit: str) -> tuple[int, str]:
     """The power of ten in which a column is given, by its total."""
-    number = abs(as_float(value))
-    for power, prefix in ((15, "P"), (12, "T"), (9, "G"), (6, "M"), (3, "k")):
-        if number >= 10**power:
-            return power, prefix + unit
-    return 0, unit
+    power, prefix = magnitude(as_float(value))
+    return power, prefix + unit
 
 
 def _in_unit(value: Figure, unit: tuple[int, str]) -> str:

@@ -37,15 +37,18 @@ def significant(value: float, digits: int = 4) -> str:
 def scaled(value: Figure, unit: str) -> str:
     """With a decimal prefix: `19.30 GFLOP`, `1.074 GB`."""
     number = as_float(value)
-    for power, prefix in _SCALES:
-        if abs(number) >= 10**power or power == 0:
-            shown = significant(number / 10**power)
-            if shown.replace(",", "").replace("−", "").startswith("1000") and power < 15:
-                prefix = dict(_SCALES)[power + 3]
-                shown = significant(number / 10 ** (power + 3))
-            small = power == 0 and number == int(number)
-            return f"{int(number):,} {prefix}{unit}" if small else f"{shown} {prefix}{unit}"
-    return f"{significant(number)} {unit}"
+    power, prefix = magnitude(number)
+    shown = significant(number / 10**power)
+    if shown.replace(",", "").replace("−", "").startswith("1000") and power < 15:
+        prefix = dict(_SCALES)[power + 3]
+        shown = significant(number / 10 ** (power + 3))
+    small = power == 0 and number == int(number)
+    return f"{int(number):,} {prefix}{unit}" if small else f"{shown} {prefix}{unit}"
+
+
+def magnitude(number: float) -> tuple[int, str]:
+    """The power of ten by whose prefix a number is given, and the prefix: (9, "G") from 10^9 on."""
+    return next((power, prefix) for power, prefix in _SCALES if abs(number) >= 10**power or power == 0)
 
 
 def counted(value: Figure) -> str:
@@ -135,7 +138,7 @@ def in_unit(value: Figure, dimension: Dimension, digits: int = 4) -> str:
     if dimension == SECONDS:
         factor, unit = (1, " s") if size >= 1 else (1000, " ms") if size >= 1e-5 or size == 0 else (10**6, " us")
     elif dimension in _METRIC:
-        power, prefix = next(((p, x) for p, x in _SCALES if size >= 10**p), (0, ""))
+        power, prefix = magnitude(size)
         factor, unit = Fraction(1, 10**power), f" {prefix}{_METRIC[dimension]}"
     else:
         unit, factor = _PLAIN_UNITS.get(dimension, (f" {dimension}", 1))
