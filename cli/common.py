@@ -133,7 +133,7 @@ def command_line(*without: str) -> str:
     context = click.get_current_context()
     words = [context.command_path]
     for param in context.command.params:
-        if param.name in ("output", "overwrite", *without):
+        if param.name in ("output", "overwrite", *without) or not param.expose_value:
             continue
         if context.get_parameter_source(param.name or "") is not ParameterSource.COMMANDLINE:
             continue

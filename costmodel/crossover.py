@@ -18,7 +18,7 @@ from costmodel.solve.crossover import Solved, at, equation, solve
 from costmodel.solve.forms import Form, form, parts
 from costmodel.solve.memory import Fit
 from costmodel.solve.piecewise import fold
-from costmodel.symbols import ZERO, batch_size, is_zero, lowest_terms, put_in, rational, seq_len, symbol, total
+from costmodel.symbols import ZERO, batch_size, is_zero, lowest_terms, put_in, rational, seq_len, sign, symbol, total
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,16 @@ class Crossover:
         """When a crossover exists, solved for seq_len where that can be done."""
         return self.feasible.condition if self.feasible is not None else None
 
+    @cached_property
+    def fixed_work(self) -> bool:
+        """Whether work that does not grow with the batch takes longer than the reading that does not."""
+        return any(sign(case.form.n) == -1 for case in self.cases)
+
+    @property
+    def always_memory_bound(self) -> bool:
+        """Whether the pass is memory-bound at every batch, whatever the symbols that are free."""
+        return self.feasible_when == False and not self.fixed_work  # noqa: E712
+
     @property
     def critical_seq_len(self) -> Closed:
         """The context at which a crossover ceases to exist, or begins to; the first of several."""
@@ -150,7 +160,7 @@ class Crossover:
         try:
             return self.fit.largest_at(self.point)
         except (Open, Unsolvable) as reason:
-            return reason
+            return 0 if self.fit.largest == ZERO else reason
 
     @property
     def max_batch_size_value(self) -> int | None:

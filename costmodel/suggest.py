@@ -82,7 +82,7 @@ def _throughput(answer: Crossover) -> Figure | None:
 
 def _changes(compiled: Compiled, run: Run, answer: Crossover) -> Iterator[tuple[str, Callable[[], Crossover | None]]]:
     quantities, point = answer.quantities, answer.point
-    if answer.status is None or quantities.device is None:
+    if answer.status is None or answer.margin is None or quantities.device is None:
         return
     dtypes = quantities.table.dataflow.environment.dtypes
     used = _roles_stored(quantities)

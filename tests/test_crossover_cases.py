@@ -57,6 +57,10 @@ def said(model: cm.Model, answer: Crossover) -> str:
     return " ".join(CrossoverAnswer(model.compiled, answer, []).why)
 
 
+def page(model: cm.Model, answer: Crossover) -> str:
+    return CrossoverAnswer(model.compiled, answer, []).page(100).show()
+
+
 def mpf(value: Fraction) -> mpmath.mpf:
     return mpmath.mpf(value.numerator) / value.denominator
 
@@ -275,6 +279,21 @@ def test_weights_alone_too_large() -> None:
         "weights",
     )
     assert answer.batch_size.value == 1000
+
+
+def test_weights_alone_too_large_whatever_the_context() -> None:
+    model = planted("b", weight=1000, state="seq_len")
+    answer = answered(model, memory=999)
+    assert (answer.status, answer.max_batch_size.value, answer.margin) == ("does_not_fit", 0, None)
+    assert "DOES NOT FIT: whatever `seq_len`: the weights alone exceed 999 B." in page(model, answer)
+
+
+def test_memory_bound_whatever_the_context() -> None:
+    model = planted("b", weight=1000, state="2 + seq_len")
+    answer = answered(model, memory=10**9)
+    assert (answer.status, answer.always_memory_bound) == (None, True)
+    assert "NEVER compute-bound, whatever `seq_len`." in page(model, answer)
+    assert not answered(planted("b * seq_len", weight=1000, state="2"), memory=10**9).always_memory_bound
 
 
 @pytest.mark.parametrize("axes", ["ceil(batch_size / 4), 8", "min(batch_size, 100), 2", "max(batch_size, 10), 2"])

@@ -58,7 +58,7 @@ class CrossoverAnswer(Prose):
             "critical_seq_lens": [as_json(edge.value) for edge in answer.feasible.edges] if answer.feasible else [],
             "independent_of": list(answer.independent_of),
         }
-        if answer.status is None:
+        if answer.solved is None:
             crossing["cases"] = [
                 {
                     "condition": shown_expr(case.condition),
@@ -200,7 +200,7 @@ class CrossoverAnswer(Prose):
     @property
     def _exists(self) -> str:
         """What h > 0 means: that a crossover exists, or, beside work that does not grow, that the pass stays there."""
-        return "stays when" if self._fixed_work else "exists when"
+        return "stays when" if self.answer.fixed_work else "exists when"
 
     def _crossover_row(self) -> tuple[str, str]:
         answer = self.answer
@@ -348,7 +348,7 @@ class CrossoverAnswer(Prose):
 
     def _cases(self, page: Page) -> None:
         answer = self.answer
-        if answer.status is not None or answer.solved is not None or not answer.cases:
+        if answer.solved is not None or not answer.cases:
             return
         if len(answer.cases) == 1 and answer.form is not None:
             return
@@ -359,7 +359,7 @@ class CrossoverAnswer(Prose):
             closed, when = case.form.closed, text(case.feasible.condition, self.order)
             said = f"b* = {text(closed, self.order)}" if closed is not None else "no closed form"
             tail = {"always": "", "never": ", never positive"}.get(when, "" if by_context else f", for {when}")
-            rows.append((text(case.condition, self.order), said + ("" if self._fixed_work else tail)))
+            rows.append((text(case.condition, self.order), said + ("" if self.answer.fixed_work else tail)))
         page.table(rows, "ll", expand=1)
 
     @cached_property

@@ -20,7 +20,7 @@ from costmodel.render.numbers import decimal, duration, milliseconds, rate, scal
 from costmodel.render.words import without_memory
 from costmodel.solve.forms import Group, Parts, parts
 from costmodel.solve.memory import StepwiseFit
-from costmodel.symbols import ZERO, is_zero, seq_len, sign, total
+from costmodel.symbols import ZERO, is_zero, seq_len, total
 
 # a closed form that is wider is given by its figure alone
 _WIDEST = 110
@@ -131,6 +131,8 @@ class DerivedCrossover:
         match status:
             case None if answer.unsolvable is not None:
                 yield f" is not solved, because {answer.unsolvable}."
+            case None if answer.always_memory_bound:
+                yield " is limited by memory at every batch size and context."
             case None:
                 yield " turns compute-bound, or does not, depending on what is left free, as derived below."
             case "never":
@@ -162,8 +164,11 @@ class DerivedCrossover:
                 if best is not None:
                     yield f" The largest batch that fits is {best:,}; it gives {self._gives(best)}."
             case _:
-                missing = scaled(-answer.fit.margin_at(1, answer.point), "B")
-                yield f" does not fit: {missing} are missing for one sequence."
+                left = answer.margin_at(1)
+                missing = "the weights alone exceed its memory"
+                if left is not None:
+                    missing = f"{scaled(-left, 'B')} are missing for one sequence"
+                yield f" does not fit: {missing}."
                 if crossing is not None and answer.solved is not None and answer.solved.crossing is not None:
                     yield " It would cross at "
                     yield crossing
@@ -178,11 +183,11 @@ class DerivedCrossover:
         feasible = self.answer.feasible
         if feasible is None:
             return []
-        exists = "As the batch grows it stays compute-bound" if self._fixed_work else "A crossover exists"
+        exists = "As the batch grows it stays compute-bound" if self.answer.fixed_work else "A crossover exists"
         if feasible.condition == True:  # noqa: E712
             return []
         if feasible.condition == False:  # noqa: E712
-            return [] if self.answer.status is not None else [" No crossover exists at any context."]
+            return []
         said = self._condition()
         return [f" {exists} where ", Math(said), "."] if width(said) < 46 else []
 
@@ -196,11 +201,6 @@ class DerivedCrossover:
             if edge.value is not None and not edge.expr.is_Integer:
                 said = said.replace(closed, set_decimal(edge.value, 2))
         return said
-
-    @cached_property
-    def _fixed_work(self) -> bool:
-        """Whether work that does not grow with the batch outweighs the reading that does not."""
-        return any(sign(case.form.n) == -1 for case in self.answer.cases)
 
     # --- the derivation
 
@@ -227,6 +227,10 @@ class DerivedCrossover:
     def _fits(self) -> Iterator[Block]:
         answer, fit, notation = self.answer, self.answer.fit, self.notation
         largest = answer.max_batch_size.value
+        if fit.largest == ZERO:
+            said = "The weights alone, {w}, exceed the device's memory {a}, so no batch fits."
+            yield Paragraph(words(said, w=Math("M_w"), a=Math(self._a)))
+            return
         if isinstance(fit, StepwiseFit) or fit.ratio is None:
             if largest is not None:
                 said = f"The largest batch that fits a memory of {{a}} is {int(largest):,}."
@@ -367,7 +371,7 @@ class DerivedCrossover:
         feasible = self.answer.feasible
         if feasible is None:
             return
-        exists = "The pass stays compute-bound as the batch grows" if self._fixed_work else "A crossover exists"
+        exists = "The pass stays compute-bound as the batch grows" if self.answer.fixed_work else "A crossover exists"
         yield Paragraph((f"{exists} exactly where one more sequence takes longer to compute than to read:",))
         left, _, right = bottom.partition(" - ")
         relation = equation(left, f"> {right or 0}")

@@ -25,7 +25,7 @@ from costmodel.solve.crossover import at
 from costmodel.solve.forms import parts
 from costmodel.solve.memory import linear
 from costmodel.suggest import Suggestion
-from costmodel.symbols import batch_size, seq_len, sign
+from costmodel.symbols import batch_size, seq_len
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +117,8 @@ class Prose:
         match status:
             case None if answer.unsolvable is not None:
                 return "NOT SOLVED", f"because {answer.unsolvable}. What is known all the same stands below."
+            case None if answer.always_memory_bound:
+                return "NEVER", f"compute-bound, whatever {self._free_words}. What fits depends on it. {self._missing}"
             case None:
                 return "DEPENDS", f"on {self._free_words}: see the conditions below. {self._missing}"
             case "never":
@@ -135,11 +137,14 @@ class Prose:
                 tail = f" Run batch {best:,}, the largest that fits: {run}." if best is not None else ""
                 return "LEAVES", f"compute-bound only {self._bound_words}, memory-bound beyond.{tail}"
             case _:
-                missing = -answer.fit.margin_at(1, answer.point)
+                left = answer.margin_at(1)
+                if left is None:
+                    alone = f"the weights alone exceed {self._device_bytes}"
+                    return "DOES NOT FIT", f"whatever {self._free_words}: {alone}."
                 tail = f" It would cross at batch {value}." if crossing is not None and crossing.upward else ""
                 return (
                     "DOES NOT FIT",
-                    f"{scaled(missing, 'B')} are missing for one sequence in {self._device_bytes}.{tail}",
+                    f"{scaled(-left, 'B')} are missing for one sequence in {self._device_bytes}.{tail}",
                 )
 
     @property
@@ -153,11 +158,6 @@ class Prose:
             if low == 1
             else f"from {decimal(low, 1)} to {decimal(high or low, 1)}"
         )
-
-    @property
-    def _fixed_work(self) -> bool:
-        """Whether work that does not grow with the batch takes longer than the reading that does not."""
-        return any(sign(case.form.n) == -1 for case in self.answer.cases)
 
     def _run(self, batch: int) -> str:
         point = self.answer.at_batch(batch)
@@ -312,7 +312,7 @@ class Prose:
             return
         value = self.answer.critical_seq_len.value
         if value is not None:
-            found = "The pass stays compute-bound" if self._fixed_work else "A crossover exists"
+            found = "The pass stays compute-bound" if self.answer.fixed_work else "A crossover exists"
             broken = [edge.value for edge in feasible.edges if edge.value is not None and not edge.expr.is_Integer]
             tail = f": {prose([decimal(edge, 1) for edge in broken])} tokens" if broken else ""
             yield f"{found} only for {text(feasible.condition, self.order)}{tail}."
@@ -356,7 +356,8 @@ class Prose:
         answer = self.answer
         weights = Fraction(figure(answer.fit.weights, answer.point))
         capacity = as_figure(answer.fit.capacity)
-        needed = answer.fit.bytes_at(1, answer.point)
+        left = answer.margin_at(1)
+        needed = weights if left is None else capacity - left
         device = answer.quantities.device
         assert device is not None
         count = -(-needed.numerator * capacity.denominator // (needed.denominator * capacity.numerator))
