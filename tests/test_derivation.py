@@ -59,12 +59,15 @@ def test_katex_sets_every_derivation() -> None:
 @pytest.mark.needs("pdflatex")
 def test_pdflatex_sets_every_derivation(tmp_path: Path) -> None:
     """In the document of --standalone, and as a fragment of a plain article with amsmath alone."""
-    whole = derivation(MODELS[0]).standalone()
-    preamble = whole[: whole.index(r"\begin{document}")]
-    bodies = "".join(rf"\clearpage {derivation(name).latex()}" for name in MODELS)
-    bodies += "".join(rf"\clearpage {derivation(name, None, None).latex()}" for name in ("gemma-2", "mamba", "mixtral"))
-    for name, opening in (("whole", preamble), ("plain", r"\documentclass{article}\usepackage{amsmath}")):
-        source = rf"{opening}\begin{{document}}{bodies}\end{{document}}"
+    documents = [derivation(name) for name in MODELS]
+    documents += [derivation(name, None, None) for name in ("gemma-2", "mamba", "mixtral")]
+    begin, end = r"\begin{document}", r"\end{document}"
+    preamble, _ = documents[0].standalone().split(begin)
+    whole = [document.standalone().split(begin)[1].removesuffix(f"{end}\n") for document in documents]
+    plain = [document.latex() for document in documents]
+    bare = r"\documentclass{article}\usepackage{amsmath}"
+    for name, opening, bodies in (("whole", preamble, whole), ("plain", bare, plain)):
+        source = "".join((opening, begin, *(rf"\clearpage {body}" for body in bodies), end))
         assert latex_faults(source, tmp_path, name) == []
 
 
@@ -137,7 +140,25 @@ def test_a_table_that_is_too_wide_is_set_in_lines() -> None:
     table = Table("lllr", ("a", "b", "c", "d"), ((((long,), ("many words " * 9,), (long,), (long,)),) * 30,))
     document = Document((Heading(1, "x"), table, Paragraph(("y",))))
     assert document.latex().count(r"\begin{tabular}") > 1
+    assert document.standalone().count(r"\begin{longtable}") == 1
     assert document.markdown().count("\n|") == 32
+
+
+def test_a_row_of_one_cell_goes_over_all_columns() -> None:
+    document = Document((Table("lr", ("a", "b"), (((("over both",),), (("c",), ("d",))),)),))
+    assert r"\multicolumn{2}{l}{over both} \\" in document.latex()
+    assert "\n| over both |  |\n| c | d |\n" in document.markdown()
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("deepseek-v3", "--device", "h100-sxm"), "does not fit: the weights alone exceed its memory."),
+        (("whisper", "--device", "h100-sxm"), "is limited by memory at every batch size and context."),
+    ],
+)
+def test_what_holds_at_every_context_is_said_without_one(command: tuple[str, ...], said: str, cli: Cli) -> None:
+    assert said in cli("latex", *command, "--format", "markdown", "--no-cache").out
 
 
 def test_plain_text_shows_as_it_is() -> None:

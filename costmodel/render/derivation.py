@@ -255,13 +255,16 @@ class Derivation:
     @property
     def _about_dtypes(self) -> str:
         flow = self.table.dataflow
-        by_dtype: dict[str, list[str]] = {}
+        dtypes: dict[str, dict[str, None]] = {}
         for storage in flow.storages:
             if storage.kind is not Kind.ACTIVATION:
-                name = str(storage.own or flow.environment.dtypes[storage.role])
                 what = storage.role if storage.kind is Kind.WEIGHT else _KEPT[storage.kind]
-                by_dtype.setdefault(name, []).append(what)
-        said = prose([f"{prose(list(dict.fromkeys(whats)))} are {name}" for name, whats in by_dtype.items()])
+                dtypes.setdefault(what, {})[str(storage.own or flow.environment.dtypes[storage.role])] = None
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for what, names in dtypes.items():
+            alike.setdefault(tuple(names), []).append(what)
+        each = [f"{prose(whats)} are {prose(list(names))}" for names, whats in alike.items()]
+        said = prose(each) if all(len(names) == 1 for names in alike) else "; ".join(each)
         return f"{said[:1].upper()}{said[1:]}. " if said else ""
 
     # --- operations
@@ -283,7 +286,7 @@ class Derivation:
     def _rows(self, formulas: Formulas, parts: tuple[Part, ...], factored: bool) -> Iterator[Cells]:
         block = parts[0] if parts[0].children else None
         if block is not None:
-            yield (Math(block.latex), f" {_in_words(block.what)}"), ("",), ("",), ("",)
+            yield ((Math(block.latex), f" {_in_words(block.what)}"),)
         for part in block.children if block is not None else parts:
             assert part.row is not None
             yield from self._leaf(formulas, part, part.row, factored)
@@ -362,7 +365,8 @@ class Derivation:
         said = [each for table in self.passes if (each := self._taken(table))]
         if said:
             at = words("At {s}, ", s=self.notation.given(seq_len)) if seq_len in self.notation.point else ()
-            yield Paragraph((*at, "; ".join(said), "."))
+            figures = "; ".join(said)
+            yield Paragraph((*at, figures if at else figures[:1].upper() + figures[1:], "."))
 
     def _taken(self, table: CostTable) -> str:
         """What a pass takes at the given context, for a batch of one; nothing where that is open."""
@@ -485,9 +489,9 @@ def _in_words(name: str) -> str:
 
 
 def _weight(names: str) -> Words:
-    r"""`W_{\text{q}}` for a weight `Wq`; others by their names."""
-    match = re.fullmatch(r"W_?([A-Za-z0-9]+)", names)
-    return (Math(rf"W_{{\text{{{match[1]}}}}}"),) if match else (names.replace("_", " "),)
+    r"""`W_{\text{q}}` for a weight `Wq`, `W_{\text{kv,up}}` for `Wkv_up`; others by their names."""
+    match = re.fullmatch(r"W_?([A-Za-z0-9]+(_[A-Za-z0-9]+)*)", names)
+    return (Math(rf"W_{{\text{{{match[1].replace('_', ',')}}}}}"),) if match else (names.replace("_", " "),)
 
 
 def _table_groups(root: Part) -> Iterator[tuple[Part, ...]]:
@@ -508,10 +512,10 @@ def _table_groups(root: Part) -> Iterator[tuple[Part, ...]]:
 def _operation_table(groups: list[tuple[Cells, ...]]) -> Table:
     """The table of operations; without figures where these say the same as the formulas."""
     rows = [row for group in groups for row in group]
-    columns = [0, 1, 2, 3] if any(row[2] != row[3] for row in rows) else [0, 1, 2]
+    columns = 4 if any(len(row) > 1 and row[2] != row[3] for row in rows) else 3
     header = ("operation", "shapes", "FLOPs", "in figures")
-    kept = tuple(tuple(tuple(row[i] for i in columns) for row in group) for group in groups if group)
-    return Table("".join("lllr"[i] for i in columns), tuple(header[i] for i in columns), kept)
+    kept = tuple(tuple(row[:columns] for row in group) for group in groups if group)
+    return Table("lllr"[:columns], header[:columns], kept)
 
 
 def _merged(equations: list[Equation]) -> Iterator[Equation]:

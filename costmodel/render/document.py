@@ -7,7 +7,7 @@ by CommonMark and set by KaTeX and MathJax.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from string import Formatter
 
@@ -68,7 +68,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows in groups, with a rule between these; `columns` are `l` and `r`."""
+    """Rows in groups, with a rule between these; `columns` are `l` and `r`. A row of one cell goes over all columns."""
 
     columns: str
     header: tuple[str, ...]
@@ -100,16 +100,21 @@ class Document:
                 r"% needs only amsmath",
                 r"\providecommand{\toprule}{\hline}\providecommand{\midrule}{\hline}"
                 r"\providecommand{\bottomrule}{\hline}",
-                r"\begingroup\allowdisplaybreaks\emergencystretch=3em",
-                *(_latex_block(block) for block in self.blocks),
-                r"\par\endgroup",
-                "",
+                *self._body(_latex_table),
             ]
         )
 
     def standalone(self) -> str:
-        """A whole LaTeX document."""
-        return f"{_PREAMBLE}\\begin{{document}}\n{self.latex()}\\end{{document}}\n"
+        """A whole LaTeX document, whose tables go on over pages."""
+        made_by = f"% {_one_line(self.made_by)}\n" if self.made_by else ""
+        body = "\n".join(self._body(_latex_long_table))
+        return f"{made_by}{_PREAMBLE}\\begin{{document}}\n{body}\\end{{document}}\n"
+
+    def _body(self, table: Callable[[Table], Iterator[str]]) -> Iterator[str]:
+        yield r"\begingroup\allowdisplaybreaks\emergencystretch=3em"
+        for block in self.blocks:
+            yield "\n".join(table(block)) if isinstance(block, Table) else _latex_block(block)
+        yield from (r"\par\endgroup", "")
 
     def markdown(self, level: int = 1) -> str:
         """Markdown whose title is a heading of this level."""
@@ -128,10 +133,12 @@ _PREAMBLE = r"""\documentclass[10pt,a4paper]{article}
 \usepackage{lmodern}
 \usepackage{amsmath}
 \usepackage{booktabs}
+\usepackage{longtable}
 \usepackage{microtype}
 \usepackage[margin=30mm,top=20mm,bottom=22mm,footskip=9mm]{geometry}
 \setcounter{secnumdepth}{0}
 \raggedbottom\setlength{\parindent}{0pt}\setlength{\parskip}{3pt plus 1pt}
+\setlength{\LTpre}{5pt plus 2pt}\setlength{\LTpost}{5pt plus 2pt}
 """
 
 
@@ -142,15 +149,13 @@ def _one_line(text: str) -> str:
 # --- LaTeX
 
 
-def _latex_block(block: Block) -> str:
+def _latex_block(block: Heading | Paragraph | Display) -> str:
     match block:
         case Heading():
             return f"\n\\{'sub' * (block.level - 1)}section{{{escape(block.text)}}}"
         case Paragraph():
             title = f"\n\\paragraph{{{escape(block.title)}.}}\n" if block.title else "" if block.goes_on else "\n"
             return title + _latex_words(block.words)
-        case Table():
-            return "\n".join(_latex_table(block))
         case Display():
             lines = " \\\\\n".join(aligned(block.equations))
             return f"\\begin{{align*}}\n{lines}\n\\end{{align*}}"
@@ -172,20 +177,23 @@ def _latex_piece(piece: Piece) -> str:
             return escape(piece)
 
 
-# how wide a table may be and the space beside a column, in digits; how many lines of it a page holds
-_TABLE, _GAP, _TALLEST = 67.0, 2.4, 36
+# in digits: how wide a table may be in a plain article, and in the document that is made whole here; the space beside a
+# column; in lines: how much of a table a page holds
+_TABLE, _LONG_TABLE, _GAP, _TALLEST = 67.0, 82.0, 2.4, 36
 _LETTER = 0.93
 LINE_END: Piece = Code("")
 
 
 def _latex_table(table: Table) -> Iterator[str]:
     """The table, in several where it is taller than a page; cells that are too wide in lines of their own."""
-    rooms = _rooms(table)
-    if rooms is None:
-        table = _stacked(table)
-        rooms = _rooms(table, anyway=True) or []
-    header = " & ".join(map(escape, table.header)) + r" \\"
-    opening = [r"\begin{center}", rf"\begin{{tabular}}{{{table.columns}}}", r"\toprule", header, r"\midrule"]
+    table, rooms = _fitted(table, _TABLE)
+    opening = [
+        r"\begin{center}",
+        rf"\begin{{tabular}}{{{table.columns}}}",
+        r"\toprule",
+        _latex_header(table),
+        r"\midrule",
+    ]
     closing = [r"\bottomrule", r"\end{tabular}", r"\end{center}"]
     yield from opening
     height = 0
@@ -200,27 +208,58 @@ def _latex_table(table: Table) -> Iterator[str]:
             if height and height + len(lines) > _TALLEST:
                 yield from (*closing, *opening)
                 height = 0
-            yield from lines
+            yield from (rf"{line} \\" for line in lines)
             height += len(lines)
     yield from closing
 
 
+def _latex_long_table(table: Table) -> Iterator[str]:
+    """The table as one that goes on over pages, cut between rows, and never next to a group's first or last one."""
+    table, rooms = _fitted(table, _LONG_TABLE)
+    yield rf"\begin{{longtable}}{{{table.columns}}}"
+    yield from (r"\toprule", _latex_header(table), r"\midrule", r"\endhead", r"\bottomrule", r"\endlastfoot")
+    for i, group in enumerate(table.groups):
+        if i:
+            yield r"\midrule"
+        for row in group:
+            *most, last = _latex_row(row, rooms)
+            yield from (rf"{line} \\*" for line in most)
+            yield rf"{last} \\*" if row in (group[0], *group[-2:-1]) else rf"{last} \\"
+    yield r"\end{longtable}"
+
+
+def _latex_header(table: Table) -> str:
+    return " & ".join(map(escape, table.header)) + r" \\"
+
+
 def _latex_row(row: Sequence[Words], rooms: Sequence[float]) -> Iterator[str]:
+    """The lines of a row."""
+    if len(row) < len(rooms):
+        yield rf"\multicolumn{{{len(rooms)}}}{{l}}{{{_latex_words(row[0])}}}"
+        return
     cells = [_cell_lines(cell, room) for cell, room in zip(row, rooms, strict=True)]
     for i in range(max(map(len, cells))):
-        line = (_latex_words(cell[i]) if i < len(cell) else "" for cell in cells)
-        yield (" & ".join(line) + r" \\").lstrip()
+        yield " & ".join(_latex_words(cell[i]) if i < len(cell) else "" for cell in cells).lstrip()
+
+
+def _fitted(table: Table, room: float) -> tuple[Table, list[float]]:
+    """The table with how wide each column may be; with two columns stacked where all do not fit side by side."""
+    rooms = _rooms(table, room)
+    if rooms is not None:
+        return table, rooms
+    stacked = _stacked(table)
+    return stacked, _rooms(stacked, room, anyway=True) or []
 
 
 def _columns(table: Table) -> list[list[Words]]:
     rows = [tuple((head,) for head in table.header), *(row for group in table.groups for row in group)]
-    return [[row[i] for row in rows] for i in range(len(table.header))]
+    return [[row[i] for row in rows if len(row) > 1] for i in range(len(table.header))]
 
 
-def _rooms(table: Table, anyway: bool = False) -> list[float] | None:
+def _rooms(table: Table, width: float, anyway: bool = False) -> list[float] | None:
     """How wide each column may be, so that all fit: the widest give way first. None where they cannot."""
     columns = _columns(table)
-    room = _TABLE - _GAP * len(columns)
+    room = width - _GAP * len(columns)
     widths = [max(map(_wide, column)) for column in columns]
     least = [max(_wide((atom,)) for words in column for atom in _atoms(words)) for column in columns]
     cap = max(widths)
@@ -238,6 +277,8 @@ def _stacked(table: Table) -> Table:
     at = table.columns.rindex("l")
 
     def merged(row: tuple[Words, ...]) -> tuple[Words, ...]:
+        if len(row) == 1:
+            return row
         joint: Words = (LINE_END, *row[at]) if row[at] != ("",) and row[at - 1] not in ((), ("",)) else row[at]
         return (*row[: at - 1], (*row[at - 1], *joint), *row[at + 1 :])
 
@@ -337,7 +378,8 @@ def _markdown_block(block: Block, deeper: int) -> str:
         case Table():
             rules = [":--" if column == "l" else "--:" for column in block.columns]
             rows = [tuple(map(plain_text, block.header)), tuple(rules)]
-            rows += [tuple(map(_markdown_words, row)) for group in block.groups for row in group]
+            empty = ("",) * (len(rules) - 1)
+            rows += [(*map(_markdown_words, row), *empty)[: len(rules)] for group in block.groups for row in group]
             return "\n".join(f"| {' | '.join(row)} |" for row in rows)
         case Display():
             return display(block.equations)
