@@ -24,7 +24,7 @@ from costmodel.solve.search import MOST, Searched, best_within, real_numbers, wh
 from costmodel.solve.sets import Edge, Interval, Values
 from costmodel.solve.symbolic import Case, cases
 from costmodel.source import Diagnostic, SpecError
-from costmodel.symbols import REQUEST, WORKLOAD, put_in, rational
+from costmodel.symbols import REQUEST, WORKLOAD, is_number, put_in, rational
 
 MOST_TRIED = 10_000
 _FEW = 8
@@ -54,7 +54,7 @@ class Binding:
 
 @dataclass(frozen=True)
 class Tends:
-    """What an objective tends to and never reaches, as the unknown nears a value, or grows without end (None)."""
+    """What a quantity tends to and never reaches, as the unknown nears a value, or grows without end (None)."""
 
     towards: Fraction | None
     limit: Figure | None
@@ -326,9 +326,11 @@ def _without(found: Solution, held: _Held) -> Solution:
         first = between.intervals[0].low
         return replace(found, values=between, between=True, best=Best(first.value, first.expr))
     conflict = _conflict(held)
-    nearest = _nearest(found.asked, held, conflict[0]) if len(conflict) == 1 else None
-    named = tuple(found.conditions[i] for i in conflict)
-    return replace(found, status="unsatisfiable", conflict=named, nearest=nearest)
+    found = replace(found, status="unsatisfiable", conflict=tuple(found.conditions[i] for i in conflict))
+    if len(conflict) > 1 or held.domain.values.empty:
+        return found
+    nearest = _nearest(found.asked, held, conflict[0])
+    return replace(found, nearest=nearest, tends=None if nearest else _tends(found.asked, held, conflict[0]))
 
 
 def _between(asked: Asked, held: _Held) -> Values:
@@ -361,7 +363,7 @@ def _conflict(held: _Held) -> list[int]:
 def _nearest(asked: Asked, held: _Held, i: int) -> Binding | None:
     """Where a condition that holds nowhere comes nearest to it; None where that is not known."""
     condition, x = asked.conditions[i], asked.unknown.symbol
-    if held.domain.values.empty or not (asked.unknown.whole or held.tried is not None):
+    if not (asked.unknown.whole or held.tried is not None):
         return None
     points = list(held.tried) if held.tried is not None else _turns(condition, held.domain.values, x)
     gaps: dict[Fraction, Fraction] = {}
@@ -374,6 +376,21 @@ def _nearest(asked: Asked, held: _Held, i: int) -> Binding | None:
     at = min(gaps, key=lambda v: (gaps[v], v))
     sides = held.sides(asked, i, at)
     return Binding(condition, at, at, sides, sides)
+
+
+def _tends(asked: Asked, held: _Held, i: int) -> Tends | None:
+    """What a quantity tends to that nears a figure without end and never reaches it."""
+    condition = asked.conditions[i]
+    sides = [side for side in (condition.left, condition.right) if not is_number(side)]
+    if held.tried is not None or held.domain.values.intervals[-1].high is not None or len(sides) != 1:
+        return None
+    try:
+        limit = limit_at_infinity(sides[0], asked.unknown.symbol)
+    except OutOfTime:
+        raise
+    except Unsolvable:
+        return None
+    return None if limit is None else Tends(None, limit)
 
 
 def _turns(condition: Condition, values: Values, x: Symbol) -> list[Fraction]:

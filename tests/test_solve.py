@@ -165,6 +165,21 @@ def test_what_conflicts(cli: Cli) -> None:
     assert "nearest to it is 4.393 ms, at batch_size = 1" in alone["why"]
 
 
+@pytest.mark.parametrize("condition", ["throughput >= 10^6", "10^6 <= throughput"])
+def test_what_is_never_reached_is_said_with_its_limit(condition: str, cli: Cli) -> None:
+    """3.9 TB/s over 1.0737 GB of cache a sequence of 8,192 tokens."""
+    found = machine(cli, f"{LLAMA} '{condition}' --for batch_size {NVL} --seq-len 8192")
+    assert (found["status"], found["limit"]) == ("unsatisfiable", 3.9e12 / (8192 * 131072))
+    assert "as batch_size grows, it tends to 3,632/s and stops there" in found["why"]
+
+
+def test_a_batch_that_does_not_fit_is_named_where_memory_is_no_condition(cli: Cli) -> None:
+    line = f"{LLAMA} 'throughput >= 3500' {{}} --for batch_size {NVL} --seq-len 8192"
+    assert "Memory is not among the conditions: only 72 fit in 94 GB." in machine(cli, line.format(""))["why"]
+    assert "Memory is not among" not in machine(cli, line.format("'memory <= device.memory'"))["why"]
+    assert "Memory is not among" not in machine(cli, line.replace("3500", "3000").format(""))["why"]
+
+
 def test_a_best_value_that_there_is_not(cli: Cli) -> None:
     line = f"{LLAMA} --for batch_size {NVL}"
     ceiling = machine(cli, f"{line} --maximize throughput --seq-len 8192")

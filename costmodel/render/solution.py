@@ -15,19 +15,20 @@ from sympy.logic.boolalg import Boolean
 
 from costmodel.algebra import text
 from costmodel.compile import Compiled
-from costmodel.figures import Figure, as_float, as_json, comparable, figure
+from costmodel.figures import Figure, Open, as_figure, as_float, as_json, comparable, figure
 from costmodel.names import listed
 from costmodel.quantities import Quantities
 from costmodel.question import Condition
 from costmodel.render.answers import header, shown_expr
 from costmodel.render.latex import latex
-from costmodel.render.numbers import decimal, in_unit, plain, scaled, significant, told_apart
+from costmodel.render.numbers import decimal, in_unit, plain, scaled, significant, told_apart, with_prefix
 from costmodel.render.page import Page
 from costmodel.render.words import conventions, device_name, order, symbols, workload
+from costmodel.solve.budget import Unsolvable
 from costmodel.solve.sets import Edge, Interval, Values
 from costmodel.solve.symbolic import Bound, Case
 from costmodel.solve_for import Binding, Solution
-from costmodel.symbols import is_number, new_tokens, rational, symbol
+from costmodel.symbols import batch_size, is_number, new_tokens, rational, symbol
 
 _STYLES = {"solved": "green", "unbounded": "yellow", "incomplete": "yellow", "unsatisfiable": "red"}
 _MOST_SHOWN = 12
@@ -381,8 +382,25 @@ class SolutionAnswer:
         if solution.cases and solution.unknown.whole:
             said.append("Bounds are rounded inwards, to whole numbers.")
         said += self._needs
+        said += self._beyond_memory
         said += self._left
         return said
+
+    @property
+    def _beyond_memory(self) -> list[str]:
+        """How many fit, where memory is not among the conditions and the answer is more."""
+        best, device = self.solution.best, self.quantities.device
+        if best is None or device is None or self.solution.unknown.symbol != batch_size:
+            return []
+        fit = self.quantities.fit
+        try:
+            largest = fit.largest_at(self.point)
+        except (Open, Unsolvable):
+            return []
+        if largest is None or largest >= best.value:
+            return []
+        fits = f"only {largest:,} fit" if largest else "not even one fits"
+        return [f"Memory is not among the conditions: {fits} in {with_prefix(as_figure(fit.capacity), 'B')}."]
 
     @property
     def _around(self) -> list[str]:
@@ -443,7 +461,12 @@ class SolutionAnswer:
             return [f"No value of {name} keeps the model whole."]
         if len(texts) > 1:
             return [f"{listed(texts, 9)} cannot hold together; without any one of them there are values."]
-        nearest = solution.nearest
+        nearest, tends = solution.nearest, solution.tends
+        if tends is not None and tends.limit is not None:
+            condition = solution.conflict[0]
+            wanted = next(side for side in (condition.left, condition.right) if is_number(side))
+            limit, _ = told_apart(tends.limit, as_figure(wanted), condition.dimension)
+            return [f"`{texts[0]}` holds for no {name} at all: as {name} grows, it tends to {limit} and stops there."]
         if nearest is None:
             return [f"`{texts[0]}` holds for no {name} at all."]
         here = self._sides(nearest.condition, nearest.sides)
