@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-docs lint fuzz bench tables golden models clean
+.PHONY: demo test test-docs lint fuzz bench bench-short tables lists golden models clean
 
 demo: $(STAMP)
 	$(BIN)/costmodel crossover llama-3.1:8b --device h100-nvl --seq-len 8192
@@ -35,9 +35,17 @@ fuzz: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.bench
 
+# the same in fewer turns, printed only: no ratio fails it
+bench-short: $(STAMP)
+	$(BIN)/python -m benchmarks.bench --short
+
 # the parser's tables, after a change of the grammar
 tables: $(STAMP)
 	$(BIN)/python -m costmodel.grammar.tables
+
+# what `list` shows, after a change of what is shipped
+lists: $(STAMP)
+	$(BIN)/python -m costmodel.specs.lists
 
 # the expected outputs of the tests, after a change that is meant
 golden: $(STAMP)

@@ -13,17 +13,17 @@ from .options import OUTPUT, OneOf, options
 
 
 @click.command("list")
-@click.argument("kind", type=OneOf(KINDS))
+@click.argument("kind", type=OneOf(KINDS), required=False)
 @click.argument("name", required=False)
 @options(OUTPUT)
-def command(kind: str, name: str | None, **given: Any) -> None:
-    """What is shipped, or one of it in full with its sources.
+def command(kind: str | None, name: str | None, **given: Any) -> None:
+    """What is shipped: how many of each kind, all of one, or one of it in full with its sources.
 
     \b
     costmodel list devices
     costmodel list ops attention
     """
     if given["as_json"]:
-        emit_json(listing_json(kind, name), given)
+        emit_json(listing_json(kind or "", name), given)
     else:
-        emit_page(listing_page(kind, name, width()), given)
+        emit_page(listing_page(kind or "", name, width()), given)

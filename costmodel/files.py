@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 
@@ -53,7 +52,9 @@ def write_whole(path: Path, data: bytes, overwrite: bool) -> None:
         FileExistsError: there is such a file.
         OSError: it cannot be written.
     """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    # as tempfile does, which takes longer to import than a kept answer to show
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.part")
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

@@ -125,12 +125,41 @@ def in_need_of(packages: set[str]) -> set[str]:
         found = more
 
 
+# extras that serve those who work on the project, and that no module of it imports
+FOR_TESTS = {"test", "oracle"}
+
+
+def optional() -> set[str]:
+    """What a user's extras install, by the names under which it is imported: here those of the packages."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    assert extras.keys() > FOR_TESTS
+    needs = [need for name, needs in extras.items() if name not in FOR_TESTS for need in needs]
+    return {package(need) for need in needs}
+
+
+def package(need: str) -> str:
+    """`markdown-it-py>=3` is `markdown_it_py`, and not `markdown`."""
+    match = re.fullmatch(r"([A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)(?:\[[\w, -]+\])?\s*(?:[<>=!~].*)?", need)
+    assert match is not None, need
+    return match[1].replace("-", "_").lower()
+
+
+def test_an_extra_exempts_no_other_package() -> None:
+    assert [package(n) for n in ("markdown-it-py>=3", "Sphinx >=7,<9", "dask[array]>=2024.5", "numpy")] == [
+        "markdown_it_py",
+        "sphinx",
+        "dask",
+        "numpy",
+    ]
+    exempt = optional()
+    assert {"numpy", "pyarrow", "matplotlib", "distributed", "gguf"} <= exempt
+    assert not exempt & {"pytest", "hypothesis", "setuptools", "torch", "sympy", "lark", "rich", "click", "networkx"}
+
+
 def test_imports_stand_at_the_top() -> None:
     """Inside functions only what is heavy and optional: the extras of pyproject.toml, and modules that need one."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = {
-        re.split(r"\W", need, maxsplit=1)[0] for needs in project["optional-dependencies"].values() for need in needs
-    }
+    extras = optional()
     needing = in_need_of(extras)
     wrong = []
     for name, tree in modules().items():

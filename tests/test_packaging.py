@@ -18,6 +18,7 @@ from .conftest import ROOT
 
 CROSSOVER = ("crossover", "llama-3.1:8b", "--device", "h100-nvl", "--seq-len", "8192", "--json")
 HEAVY = ("sympy", "mpmath", "lark", "networkx", "rich", "numpy", "matplotlib")
+TELL = f"import sys; print([name for name in sys.modules if name in {HEAVY}])"
 
 
 def ran(*command: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -50,7 +51,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_all_that_is_read(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as file:
         names = set(file.namelist())
-    wanted = {"costmodel/py.typed", "costmodel/grammar/arch.lark", "costmodel/grammar/tables.json"}
+    wanted = {
+        "costmodel/py.typed",
+        "costmodel/grammar/arch.lark",
+        "costmodel/grammar/tables.json",
+        "costmodel/specs/lists.json",
+    }
     for folder, place in (("costmodel", ""), ("cli", "cli/"), ("grammar", "grammar/"), ("specs", "specs/")):
         for path in (*(ROOT / folder).rglob("*.py"), *(ROOT / folder).rglob("*.arch")):
             wanted.add(f"costmodel/{place}{path.relative_to(ROOT / folder).as_posix()}")
@@ -70,6 +76,10 @@ def test_the_wheel_works_elsewhere(wheel: Path, tmp_path: Path) -> None:
     assert Path(where.strip()).is_relative_to(target)
     answer = json.loads(installed(target / "bin" / "costmodel", *CROSSOVER))
     assert answer["crossover"]["status"] == "never"
+    lists = f"from costmodel.cli.main import run; run(['list']); run(['list', 'models'])\n{TELL}"
+    shown = ran(sys.executable, "-c", lists, cwd=tmp_path, PYTHONPATH=str(target), COSTMODEL_CACHE="kept").stdout
+    assert "deepseek-v3" in shown
+    assert shown.endswith("\n[]\n")
     assert "specs/models/llama-3.1.arch" in installed(sys.executable, "-m", "costmodel", "list", "models", "llama-3.1")
 
 

@@ -26,6 +26,12 @@ from costmodel.source import Diagnostic, Report, SpecError
 from costmodel.symbols import symbol
 
 KINDS = ("models", "devices", "ops", "quantities")
+_OF_KIND = {
+    "models": "published models, most in several sizes",
+    "devices": "accelerators, by their data sheets",
+    "ops": "operations that a graph may call",
+    "quantities": "what conditions, --of and answers name",
+}
 
 
 def named(kind: str) -> list[str]:
@@ -61,8 +67,10 @@ def find(kind: str, name: str) -> str:
 # --- for programs
 
 
-def listing_json(kind: str, name: str | None) -> list[dict[str, Any]]:
-    """`[{"name", "title", "variants" or fields}]`."""
+def listing_json(kind: str, name: str | None = None) -> list[dict[str, Any]]:
+    """`[{"name", "title", "variants" or fields}]`; without a kind the kinds."""
+    if not kind:
+        return [{"name": k, "title": _OF_KIND[k], "count": len(named(k))} for k in KINDS]
     make: Callable[[str], dict[str, Any]] = {
         "models": _model_json,
         "devices": _device_json,
@@ -129,9 +137,13 @@ def _quantity_json(name: str) -> dict[str, Any]:
 
 
 def listing_page(kind: str, name: str | None, width: int) -> Page:
+    """All of a kind, or one in full; without a kind how many there are of each."""
     page = Page(width)
     page.text("")
-    if name is None:
+    if not kind:
+        rows = [(f"{len(named(k))}", k, _OF_KIND[k], f"costmodel list {k}") for k in KINDS]
+        page.table(rows, "rlll")
+    elif name is None:
         {"models": _models, "devices": _devices, "ops": _ops, "quantities": _quantities}[kind](page)
     else:
         find(kind, name)
