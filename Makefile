@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-docs lint fuzz bench bench-short tables lists golden models clean
+.PHONY: demo test test-docs docs lint fuzz bench bench-short tables lists golden reference clean
 
 demo: $(STAMP)
 	$(BIN)/costmodel crossover llama-3.1:8b --device h100-nvl --seq-len 8192
@@ -51,9 +51,14 @@ lists: $(STAMP)
 golden: $(STAMP)
 	$(BIN)/python -m pytest -n auto --update-golden tests
 
-# docs/models.md, after a change of a shipped model
-models: $(STAMP)
-	$(BIN)/python -m docs.models
+# the pages of docs/ that are written from the code, after a change of a shipped file, an operation, an option
+reference: $(STAMP)
+	$(BIN)/python -m docs.reference
+
+# the documentation as a site, in site/
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	$(BIN)/mkdocs build --strict --quiet
 
 # setuptools warns of every editable install; what goes wrong is an error, and shown all the same
 $(STAMP): pyproject.toml
@@ -65,4 +70,4 @@ $(STAMP): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,9 +1,8 @@
-"""Writes docs/models.md, the table of the shipped models, from the specs: `make models`."""
+"""The page docs/models.md: the table of the shipped models, from the specs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 from sympy import Add, Expr, Min, S, StrictLessThan
 from sympy.logic.boolalg import Boolean
@@ -15,14 +14,16 @@ from costmodel.figures import as_figure
 from costmodel.render.numbers import decimal, scaled
 from costmodel.symbols import ZERO
 
-PAGE = Path(__file__).with_name("models.md")
+from .markdown import table
+
 DEVICE = "h100-sxm"
 
 HEAD = """\
 # The shipped models
 
-Written by `make models` from `specs/models/`; `costmodel list models NAME` shows one of them with its dims and sources.
-Each row is one sequence at decode, at fidelity `cache`, in the dtypes that the spec states (bf16 where it states none).
+Written by `make reference` from `specs/models/`. `costmodel list models NAME` shows one of them with its dims and
+sources. Each row is one sequence at decode, at fidelity `cache`, in the dtypes that the spec states (bf16 where it
+states none).
 
 - **active**: the parameters that one token runs, with top_k of the experts of a layer.
 - **cache**: the bytes that one more token adds to what is kept, and those that a sequence keeps whatever its length.
@@ -52,9 +53,13 @@ def page() -> str:
             encoders.append((f"`{name}`", whole(cost.params), work(cost.flops)))
     parts = [
         HEAD.format(device=DEVICE),
-        table(("model", "params", "active", "cache, bytes a token", "FLOPs a token", "contexts that cross"), decoders),
+        table(
+            ("model", "params", "active", "cache, bytes a token", "FLOPs a token", "contexts that cross"),
+            decoders,
+            right=True,
+        ),
         ENCODERS,
-        table(("model", "params", "FLOPs a pass"), encoders),
+        table(("model", "params", "FLOPs a pass"), encoders, right=True),
     ]
     return "\n".join(parts)
 
@@ -117,14 +122,3 @@ def contexts(when: Boolean | None) -> str:
 
 def whole(value: Expr) -> str:
     return f"{int(value):,}"
-
-
-def table(header: Iterable[str], rows: Iterable[tuple[str, ...]]) -> str:
-    """A table in Markdown, figures to the right."""
-    names = list(header)
-    lines = [names, ["---", *["---:"] * (len(names) - 1)], *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8", newline="\n")

@@ -13,12 +13,12 @@ _FLAGS = (
 ).split()
 
 
-def opened(page: str, folder: Path, dark: bool = False) -> tuple[str, str]:
+def opened(page: str, folder: Path, dark: bool = False, *flags: str) -> tuple[str, str]:
     """The title of a page that ran in Chromium, and what its console said."""
     file = folder / "page.html"
     file.write_text(page, encoding="utf-8")
     scheme = [f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
-    command = ["chromium", *_FLAGS, *scheme, f"--user-data-dir={folder / 'profile'}", file.as_uri()]
+    command = ["chromium", *_FLAGS, *flags, *scheme, f"--user-data-dir={folder / 'profile'}", file.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
     title = re.search(r"<title>(.*?)</title>", done.stdout, flags=re.DOTALL)
     assert title is not None

@@ -1,4 +1,4 @@
-"""Every example in README.md and docs/*.md is run, and what stands there is what is printed.
+"""Every example in README.md and the pages of docs/ is run, and what stands there is what is printed.
 
 A page is read from top to bottom in a folder of its own. A block in `arch` is a spec that passes `check`; a name behind
 `arch` is the file that later examples find it under. A block in `console` holds command lines behind `$` and their
@@ -6,7 +6,7 @@ output, one in `python` statements behind `>>>` and theirs. A line `...` in an o
 `--update-golden` writes what is printed now into the page. A block in `json` with a command line behind it has the
 shape of that command's machine form: the same keys, and values of the same types; a key in capitals stands for any,
 and a value in a list has one of the shapes in it. With a name that ends in `.json` behind it, it is a file for later
-examples.
+examples. What stands between the markers of `embed` is what it writes there.
 """
 
 from __future__ import annotations
@@ -27,16 +27,19 @@ from typing import Any
 import pytest
 
 from costmodel.check import check
+from costmodel.cli.regions import with_answers
 from costmodel.dtypes import DTYPE_NAMES, ROLES
 from costmodel.names import RESERVED
 from costmodel.ops import OPERATIONS
 from costmodel.quantity_names import CONDITION_ARGUMENTS, QUANTITIES
+from costmodel.source import Source
 from costmodel.units import UNITS
 
 from .conftest import ROOT, Done
 
 Cli = Callable[..., Done]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NAMES = [str(path.relative_to(ROOT)) for path in PAGES]
 FENCE = re.compile(r"```(\w*) *(.*)")
 ANYTHING = "..."
 KINDS = {int: "number", float: "number", str: "text", bool: "truth", list: "list", dict: "object"}
@@ -189,7 +192,7 @@ def differences(shape: Any, now: Any, place: str = "") -> Iterator[str]:
         yield f"{place} is {now!r}, and is described as {shape!r}"
 
 
-@pytest.mark.parametrize("path", PAGES, ids=[path.name for path in PAGES])
+@pytest.mark.parametrize("path", PAGES, ids=NAMES)
 def test_machine_forms(path: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for block in blocks(path.read_text(encoding="utf-8")):
@@ -202,7 +205,7 @@ def test_machine_forms(path: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest
             assert not found, f"line {block.line}, costmodel {block.name} --json: {found}"
 
 
-@pytest.mark.parametrize("path", PAGES, ids=[path.name for path in PAGES])
+@pytest.mark.parametrize("path", PAGES, ids=NAMES)
 def test_examples(
     path: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
@@ -224,16 +227,17 @@ def test_examples(
                 example.output = renewed(example.output, page.run(block, example))
             old, now = "\n".join(block.lines), "\n".join(line for example in known for line in example.lines)
             new = new.replace(f"```{block.language}\n{old}\n```", f"```{block.language}\n{now}\n```")
+    new = with_answers(Source(path.name, new))
     if new != text and request.config.getoption("--update-golden"):
         path.write_text(new, encoding="utf-8", newline="\n")
     else:
         assert new.splitlines() == text.splitlines(), f"{path.name} says something else: --update-golden mends it"
 
 
-@pytest.mark.parametrize("path", PAGES, ids=[path.name for path in PAGES])
+@pytest.mark.parametrize("path", PAGES, ids=NAMES)
 def test_links(path: Path) -> None:
     """What a page links to is there."""
-    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    text = without_code(path)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if not target.startswith(("http://", "https://")):
             file, _, anchor = target.partition("#")
@@ -242,9 +246,14 @@ def test_links(path: Path) -> None:
             assert not anchor or anchor in anchors(there), f"{path.name} links to {target}, which has no such heading"
 
 
+def without_code(path: Path) -> str:
+    """A page without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
 def anchors(path: Path) -> set[str]:
     """The names under which GitHub finds a page's headings."""
-    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", without_code(path), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from costmodel.source import SpecError
+
 from .conftest import ROOT
 from .typesetting import TOOLS, katex_folder
 
@@ -198,6 +200,52 @@ def test_a_command_without_an_answer_ends_the_build(block: str, message: str) ->
         markdown(f"```costmodel\n{block}\n```\n", extensions=["costmodel.markdown_extension"])
     with pytest.raises(Exception, match="not closed"):
         markdown(f"```costmodel\n{block}\n", extensions=["costmodel.markdown_extension"])
+
+
+@pytest.mark.needs("markdown")
+def test_formulas_without_a_script() -> None:
+    """Those of blocks and those of the page; what only looks like one stays."""
+    from markdown import markdown
+
+    page = "Of $b$, `$b$` and $5 it costs $2.50 to $3.\n\n$$\nb \\cdot s\n$$\n\n"
+    more = "~~~\n$$\n~~~\n\n| a |\n| - |\n| $C_m$ |\n"
+    html = markdown(MARKDOWN + page + more, extensions=["costmodel", "fenced_code"], extension_configs=MATHML)
+    assert "arithmatex" not in html and '<div class="math"><math display="block"><mtable>' in html
+    assert "<p>Of <math><mi>b</mi></math>, <code>$b$</code> and $5 it costs $2.50 to $3.</p>" in html
+    assert '<div class="math"><math display="block"><mi>b</mi><mo>⋅</mo><mi>s</mi></math></div>' in html
+    assert "<pre><code>$$\n</code></pre>" in html
+    assert "<td><math><msub><mi>C</mi><mi>m</mi></msub></math></td>" in html
+
+
+@pytest.mark.needs("markdown")
+@pytest.mark.parametrize("spec", ["llama-3.1:8b", "mixtral:8x7b", "gemma-2:9b", "mamba-2:2.7b", "whisper:base"])
+def test_a_derivation_has_its_mathml(spec: str) -> None:
+    from markdown import markdown
+
+    block = f"```costmodel\nlatex {spec} --device h100-nvl\n```\n"
+    html = markdown(block, extensions=["costmodel"], extension_configs=MATHML)
+    assert html.count("<math") > 60
+    assert "\\" not in html and "$" not in html
+
+
+MATHML = {"costmodel": {"formulas": "mathml"}}
+
+
+@pytest.mark.needs("markdown")
+@pytest.mark.parametrize(
+    ("page", "form", "message"),
+    [
+        ("$\\input{x}$", "mathml", "none that costmodel writes: \\input{x}"),
+        ("$$\nb\n", "mathml", "a display is not closed"),
+        ("", "mathjax", "`formulas` is tex or mathml, not `mathjax`"),
+    ],
+)
+def test_a_formula_that_cannot_be_set_ends_the_build(page: str, form: str, message: str) -> None:
+    from markdown import markdown
+
+    with pytest.raises(SpecError) as caught:
+        markdown(page, extensions=["costmodel"], extension_configs={"costmodel": {"formulas": form}})
+    assert message in caught.value.diagnostics[0].message
 
 
 @pytest.fixture

@@ -265,13 +265,13 @@ def _op(page: Page, name: str) -> None:
         page.text(" ".join(paragraph.split()), indent=2)
         page.space()
     rows = [
-        (p.name, p.kind, "needed" if p.required else f"default {_default(p.default)}")
+        (p.name, p.kind, "needed" if p.required else f"default {shown_default(p.default)}")
         for p in OPERATIONS[name].parameters()
     ]
     page.table(rows, "lll", header=("parameter", "takes", ""), indent=2, expand=2)
 
 
-def _default(value: object) -> str:
+def shown_default(value: object) -> str:
     if value is None:
         return "none"
     return str(value).lower() if isinstance(value, bool) else str(value)

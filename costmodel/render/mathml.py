@@ -1,7 +1,7 @@
-r"""Formulas as MathML, which a browser sets without help: the LaTeX of `render.latex`, and nothing beyond it.
+r"""Formulas as MathML, which a browser sets without help: the LaTeX that answers are written in, and nothing beyond it.
 
-The same lines as in a document, so that page and paper say the same. What is read is only what `render.latex` and
-`latex_symbol` can write; anything else is a fault of ours.
+The same lines as in a document, so that page and paper say the same. What is read is what `render.latex`,
+`latex_symbol` and a derivation can write; anything else is a ValueError, and of theirs a fault of ours.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _OPERATORS = {
     r"\lfloor": "⌊",
     r"\rfloor": "⌋",
     r"\bmod": "mod",
+    r"\top": "⊤",
     r"\times": "×",
     r"\Longrightarrow": "⟹",
     r"\Longleftrightarrow": "⟺",
@@ -41,7 +42,7 @@ _OPERATORS = {
 }
 _WORDS = {r"\min": "min", r"\max": "max", r"\ln": "ln"}
 _SPACES = {r"\,": "0.17em", r"\quad": "1em", r"\qquad": "2em"}
-_SIZES = frozenset(r"\bigl \bigr \biggl \biggr".split())
+_SIZES = frozenset(r"\bigl \bigr \Bigl \Bigr \biggl \biggr".split())
 _ACCENTS = {"hat": "^", "tilde": "~", "bar": "¯"}
 assert set(_ACCENTS) == ACCENTS
 _VARIANTS = {"mathbf": "bold", "mathcal": "script"}
@@ -60,8 +61,25 @@ def mathml(latex: str, display: bool = False) -> str:
 
 def display(equations: Iterable[Equation], room: float) -> str:
     """Equations as an aligned display, in lines that are no wider than the room, in digits."""
+    return _rows(aligned(equations, room))
+
+
+def displayed(latex: str) -> str:
+    r"""A display as `render.markdown` writes it, aligned or on one line.
+
+    >>> displayed(r"b")
+    '<math display="block"><mi>b</mi></math>'
+    """
+    lines = _ALIGNED.fullmatch(latex.strip())
+    return mathml(latex.strip(), display=True) if lines is None else _rows(re.split(r"\\\\|\\cr\b", lines[1]))
+
+
+_ALIGNED = re.compile(r"\\begin\{aligned\}(.+)\\end\{aligned\}", re.S)
+
+
+def _rows(lines: Iterable[str]) -> str:
     rows = []
-    for line in aligned(equations, room):
+    for line in lines:
         left, _, right = line.partition("&")
         cells = "".join(f"<mtd>{''.join(_Reader(side).row())}</mtd>" for side in (left, right))
         rows.append(f"<mtr>{cells}</mtr>")
