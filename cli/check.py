@@ -12,7 +12,7 @@ from costmodel.checkpoint import read_checkpoint
 from costmodel.render.checking import checks_json, checks_page, messages
 
 from .common import emit_json, emit_page, width
-from .options import OUTPUT, options
+from .options import PAGE, options
 
 
 @click.command("check")
@@ -22,7 +22,7 @@ from .options import OUTPUT, options
     metavar="FILE",
     help="Weights: .safetensors, the .index.json of several, or .gguf; read by their header.",
 )
-@options(OUTPUT)
+@options(PAGE)
 def command(specs: tuple[str, ...], against: str | None, **given: Any) -> int:
     """Parse each spec, check its shapes in every phase and variant, and prove or refute every `expect`.
 

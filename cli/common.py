@@ -23,6 +23,7 @@ from costmodel.files import write_whole
 from costmodel.names import listed
 from costmodel.quantities import Quantities
 from costmodel.render.diagnostics import render, visible
+from costmodel.render.markdown import page_markdown
 from costmodel.render.page import WIDTH, Page
 from costmodel.source import Diagnostic, SpecError
 from costmodel.symbols import acceptance_rate, batch_size, drafts, output_len, prompt_len, seq_len
@@ -148,6 +149,9 @@ def command_line(*without: str) -> str:
 
 
 def width() -> int:
+    """How wide a page is: as the terminal, and as wide as any where it is to be Markdown."""
+    if click.get_current_context().params.get("as_markdown"):
+        return WIDTH
     return min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns) if sys.stdout.isatty() else WIDTH
 
 
@@ -157,12 +161,17 @@ def _ascii_only() -> bool:
 
 
 def emit_page(page: Page, options: Mapping[str, Any]) -> None:
+    if options.get("as_markdown"):
+        emit(page_markdown(page), options)
+        return
     to_file = options.get("output") is not None
     color = sys.stdout.isatty() and not to_file and "NO_COLOR" not in os.environ
     emit(page.show(color=color, ascii_only=_ascii_only() and not to_file), options)
 
 
 def emit_json(value: Any, options: Mapping[str, Any]) -> None:
+    if options.get("as_markdown"):
+        raise refuse("--json and --markdown are two forms of one answer", "one of them")
     emit(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", options)
 
 

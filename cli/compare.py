@@ -27,7 +27,7 @@ from .common import (
     run_of,
     width,
 )
-from .options import DEVICE, MODEL, OUTPUT, POINT, REQUEST, options
+from .options import DEVICE, MODEL, PAGE, POINT, REQUEST, options
 
 
 @click.command("compare")
@@ -53,7 +53,7 @@ from .options import DEVICE, MODEL, OUTPUT, POINT, REQUEST, options
     type=click.Choice(UNKNOWNS),
     help="Along which dim, again and again.  [default: seq_len, batch_size]",
 )
-@options(DEVICE, POINT, MODEL, REQUEST, "budget", OUTPUT)
+@options(DEVICE, POINT, MODEL, REQUEST, "budget", PAGE)
 def command(
     specs: tuple[str, ...], settings: tuple[str, ...], wanted: tuple[str, ...], along: tuple[str, ...], **given: Any
 ) -> None:

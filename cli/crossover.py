@@ -12,12 +12,12 @@ from costmodel.solve.budget import budget
 from costmodel.suggest import suggest
 
 from .common import compiled, device_of, emit_json, emit_page, fraction_option, point, quantities_of, run_of, width
-from .options import DEVICE, MODEL, OUTPUT, options
+from .options import DEVICE, MODEL, PAGE, options
 
 
 @click.command("crossover")
 @click.argument("spec")
-@options(DEVICE, "seq-len", MODEL, "budget", "names", OUTPUT)
+@options(DEVICE, "seq-len", MODEL, "budget", "names", PAGE)
 @click.option("--strict", is_flag=True, help="Exit with 1 where there is no crossover that fits.")
 def command(spec: str, strict: bool, **given: Any) -> int:
     """Where a pass turns from memory-bound to compute-bound as the batch grows, whether that exists and fits, which

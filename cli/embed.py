@@ -12,7 +12,7 @@ from costmodel.render.diagnostics import render
 from costmodel.source import Diagnostic, Source, SpecError
 
 from .common import write
-from .regions import with_answers
+from .regions import regions, with_answers
 
 _MOST = 1 << 24
 
@@ -45,6 +45,9 @@ def command(files: tuple[str, ...], check: bool) -> int:
         else:
             write(Path(source.name).resolve(), text.encode(), overwrite=True)
             click.echo(f"brought up to date: {source.name}")
+    for source, _ in [] if check else found:
+        if not any(regions(source)):
+            click.echo(f"{source.name}: there is no marker in it")
     if faults:
         click.echo(render(faults), err=True)
         return 2

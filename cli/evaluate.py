@@ -9,12 +9,12 @@ import click
 from costmodel.render.evaluation import Evaluation
 
 from .common import compiled, device_of, emit_json, emit_page, point, quantities_of, width
-from .options import DEVICE, MODEL, OUTPUT, POINT, REQUEST, options
+from .options import DEVICE, MODEL, PAGE, POINT, REQUEST, options
 
 
 @click.command("evaluate")
 @click.argument("spec")
-@options(DEVICE, POINT, MODEL, REQUEST, OUTPUT)
+@options(DEVICE, POINT, MODEL, REQUEST, PAGE)
 def command(spec: str, **given: Any) -> None:
     """Every quantity at one point: parameters, FLOPs, bytes, memory and, with a device, times and throughput.
 

@@ -9,12 +9,12 @@ import click
 from costmodel.render.explanation import Explanation
 
 from .common import compiled, device_of, emit_json, emit_page, point, quantities_of, width
-from .options import DEVICE, MODEL, OUTPUT, POINT, options
+from .options import DEVICE, MODEL, PAGE, POINT, options
 
 
 @click.command("explain")
 @click.argument("spec")
-@options(DEVICE, POINT, MODEL, OUTPUT)
+@options(DEVICE, POINT, MODEL, PAGE)
 @click.option("--all", "show_all", is_flag=True, help="Also the operations that cost nothing at this fidelity.")
 def command(spec: str, show_all: bool, **given: Any) -> None:
     """The operations as a tree of blocks: parameters, FLOPs and bytes, as formulas, or as figures with shares where the

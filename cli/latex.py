@@ -12,14 +12,14 @@ from costmodel.render.notation import Notation
 from costmodel.solve.budget import budget
 
 from .common import command_line, compiled, device_of, emit, fraction_option, point, quantities_of, refuse, run_of
-from .options import DEVICE, MODEL, OUTPUT, POINT, OneOf, options
+from .options import DEVICE, FILE, MODEL, POINT, OneOf, options
 
 
 @click.command("latex")
 @click.argument("spec")
 @click.option("--format", "form", type=OneOf(["latex", "markdown"]), default="latex", show_default=True)
 @click.option("--standalone", is_flag=True, help="A whole LaTeX document, not a fragment of one.")
-@options(DEVICE, POINT, MODEL, "budget", "names", [name for name in OUTPUT if name != "json"])
+@options(DEVICE, POINT, MODEL, "budget", "names", FILE)
 def command(spec: str, form: str, standalone: bool, **given: Any) -> None:
     """A derivation to publish: the symbols, each operation with its shapes, sums by block, totals of prefill and
     decode, bytes and memory; with a device where a pass turns compute-bound, step by step.

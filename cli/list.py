@@ -9,13 +9,13 @@ import click
 from costmodel.render.listing import KINDS, listing_json, listing_page
 
 from .common import emit_json, emit_page, width
-from .options import OUTPUT, OneOf, options
+from .options import PAGE, OneOf, options
 
 
 @click.command("list")
 @click.argument("kind", type=OneOf(KINDS), required=False)
 @click.argument("name", required=False)
-@options(OUTPUT)
+@options(PAGE)
 def command(kind: str | None, name: str | None, **given: Any) -> None:
     """What is shipped: how many of each kind, all of one, or one of it in full with its sources.
 

@@ -84,6 +84,7 @@ _OPTIONS: dict[str, Callable[[Any], Any]] = {
         help="Symbols of the spec, or names, in formulas.  [default: short where every dim has one]",
     ),
     "json": click.option("--json", "as_json", is_flag=True, help="For programs."),
+    "markdown": click.option("--markdown", "as_markdown", is_flag=True, help="As Markdown, for a document."),
     "output": click.option("-o", "--output", metavar="FILE", help="Write there: the whole file or nothing."),
     "no-cache": click.option(
         "--no-cache", is_flag=True, expose_value=False, help="Neither keep the answer nor take a kept one."
@@ -95,7 +96,9 @@ MODEL = ("phase", "graph", "fidelity", "new-tokens", "set", "free", "masked", "f
 POINT = ("batch-size", "seq-len")
 REQUEST = ("prompt-len", "output-len", "acceptance-rate", "drafts")
 DEVICE = ("device", "timing", "memory-fraction", "count")
-OUTPUT = ("json", "output", "overwrite", "no-cache")
+FILE = ("output", "overwrite", "no-cache")
+OUTPUT = ("json", *FILE)
+PAGE = ("json", "markdown", *FILE)
 
 
 def options(*groups: str | Iterable[str]) -> Callable[[Command], Command]:

@@ -16,18 +16,15 @@ from costmodel.source import Diagnostic, Source, Span, SpecError
 
 from .main import group
 
-# the commands that answer and write nothing, and the language of what they print
-COMMANDS = {
-    "formula": "markdown",
-    "latex": "markdown",
-    "graph": "mermaid",
-    **dict.fromkeys(("check", "compare", "crossover", "evaluate", "explain", "list", "sensitivity", "solve"), "text"),
-}
+# the commands that answer and write nothing, and the language of what they print; those of _PAGES take --markdown
+_PAGES = ("check", "compare", "crossover", "evaluate", "explain", "list", "search", "sensitivity", "solve")
+COMMANDS = {"formula": "markdown", "latex": "markdown", "graph": "mermaid", **dict.fromkeys(_PAGES, "markdown")}
 _WRITES = ("-o", "--output", "--overwrite")
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|$)")
 _FENCE = re.compile(r"\ufeff? {0,3}(`{3,}|~{3,})")
 _OPENING = re.compile(r"(\ufeff?[ \t]*)<!--[ \t]*costmodel:(.*)")
+_WITHOUT_COLON = re.compile(rf"[ \t]*<!--[ \t]*(costmodel[ \t]+(?:{'|'.join(COMMANDS)})\b.*?)[ \t]*(?:-->|$)")
 _CLOSING = re.compile(r"[ \t]*<!--[ \t]*/costmodel[ \t]*-->[ \t]*")
 
 
@@ -98,6 +95,10 @@ def regions(source: Source) -> Iterator[Region]:
         if _CLOSING.fullmatch(line):
             span = source.span(match.start(), match.start() + len(line))
             raise SpecError(Diagnostic("marker", "this ends a region that nothing begins", span))
+        if missed := _WITHOUT_COLON.match(line):
+            span = source.span(match.start() + missed.start(1), match.start() + missed.end(1))
+            help = f"<!-- costmodel: {missed[1].removeprefix('costmodel').strip()} -->"
+            raise SpecError(Diagnostic("marker", "a marker has a colon behind `costmodel`", span, help=help))
         if opening:
             words, closed, rest = opening[2].partition("-->")
             start = match.start() + opening.start(2)
@@ -156,9 +157,15 @@ def answered(words: Sequence[str]) -> Answer:
     given = _option(words, "--format")
     if "--json" in words or given == "json":
         language = "json"
+    elif name in _PAGES:
+        language = given or language
+        words = [*_without_format(words), *(["--markdown"] if language == "markdown" else [])]
+        if language not in ("markdown", "text"):
+            help = near_help(language, ("markdown", "text"))
+            raise SpecError(Diagnostic("marker", f"--format takes markdown or text here, not `{language}`", help=help))
     elif given is not None:
         language = given
-    elif language != "text":
+    else:
         words = [*words, "--format", language]
     text = _printed(words).strip("\n")
     if language == "markdown":
@@ -173,6 +180,14 @@ def _option(words: Sequence[str], option: str) -> str | None:
         if word.startswith(f"{option}="):
             return word.partition("=")[2]
     return None
+
+
+def _without_format(words: Sequence[str]) -> list[str]:
+    kept: list[str] = []
+    for i, word in enumerate(words):
+        if word != "--format" and not word.startswith("--format=") and words[i - 1 : i] != ["--format"]:
+            kept.append(word)
+    return kept
 
 
 def _printed(words: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from costmodel.render.search import SearchAnswer
 from costmodel.sweep.ranges import Axis
 
 from .common import emit_json, emit_page, refuse, width
-from .options import MODEL, OUTPUT, REQUEST, options
+from .options import MODEL, PAGE, REQUEST, options
 from .sweep import library_for, question
 
 
@@ -28,7 +28,7 @@ from .sweep import library_for, question
 @click.option("--where", multiple=True, metavar="CONDITION", help="What must hold; `and` between several.")
 @options([name for name in MODEL if name not in ("free", "new-tokens")])
 @click.option("--new-tokens", metavar="RANGE", help="New tokens a sequence, in the phase's place.")
-@options("timing", "memory-fraction", "count", REQUEST, OUTPUT)
+@options("timing", "memory-fraction", "count", REQUEST, PAGE)
 @click.option("--strict", is_flag=True, help="Exit with 1 where no point meets the conditions.")
 def command(specs: tuple[str, ...], minimize: str | None, maximize: str | None, strict: bool, **given: Any) -> int:
     """The best point of a grid, proved: what the closed forms' trends decide is not looked at, all else is.

@@ -24,13 +24,13 @@ from .common import (
     run_of,
     width,
 )
-from .options import DEVICE, MODEL, OUTPUT, POINT, REQUEST, options
+from .options import DEVICE, MODEL, PAGE, POINT, REQUEST, options
 
 
 @click.command("sensitivity")
 @click.argument("spec")
 @click.option("--of", "of", default="latency", metavar="QUANTITY", show_default=True, help="Which quantity.")
-@options(DEVICE, POINT, MODEL, REQUEST, "budget", OUTPUT)
+@options(DEVICE, POINT, MODEL, REQUEST, "budget", PAGE)
 def command(spec: str, of: str, **given: Any) -> None:
     """What a quantity follows, and how closely: each parameter's elasticity, what 10% more of it changes, the next
     values of what must stay whole, and what the quantity does not depend on.

@@ -14,7 +14,7 @@ from costmodel.solve_for import solve_for
 
 from .common import compiled, device_of, emit_json, emit_page, fraction_option, point, quantities_of, refuse, run_of
 from .common import width as page_width
-from .options import DEVICE, MODEL, OUTPUT, POINT, REQUEST, options
+from .options import DEVICE, MODEL, PAGE, POINT, REQUEST, options
 
 
 @click.command("solve")
@@ -25,7 +25,7 @@ from .options import DEVICE, MODEL, OUTPUT, POINT, REQUEST, options
 )
 @click.option("--maximize", metavar="QUANTITY", help="Which of the values is best: where this is greatest.")
 @click.option("--minimize", metavar="QUANTITY", help="Which of the values is best: where this is least.")
-@options(DEVICE, POINT, MODEL, REQUEST, "budget", "names", OUTPUT)
+@options(DEVICE, POINT, MODEL, REQUEST, "budget", "names", PAGE)
 @click.option("--strict", is_flag=True, help="Exit with 1 where there is no solution.")
 def command(
     spec: str,

@@ -101,14 +101,17 @@ def test_headings_stand_below_the_one_above() -> None:
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
-        ("crossover gpt-2 --device a10 --seq-len 512", "```text\n"),
+        ("crossover gpt-2 --device a10 --seq-len 512", "GPT-2 on A10, decode at 512 tokens\n\n**"),
+        ("crossover gpt-2 --device a10 --seq-len 512 --format text", "```text\n"),
+        ("crossover --format=text gpt-2 --device a10 --seq-len 512", "```text\n"),
         ("evaluate gpt-2 --batch-size 1 --seq-len 1 --json", "```json\n"),
-        ("explain gpt-2", "```text\n"),
-        ("compare gpt-2 opt --of bytes", "```text\n"),
+        ("explain gpt-2", "GPT-2, decode\n\n| "),
+        ("compare gpt-2 opt --of bytes", "GPT-2 and OPT, decode\n\n**"),
+        ("search gpt-2 --device a10,h100-sxm --seq-len 512 --vary batch_size=1:64 --maximize throughput", "**greatest"),
         ("graph gpt-2", "```mermaid\n"),
         ("formula gpt-2 --format python", "```python\n"),
         ("formula gpt-2 --format=latex", "```latex\n"),
-        ("list quantities", "```text\n"),
+        ("list quantities", "| quantity | unit |  |\n| :-- | :-- | :-- |\n"),
         ("latex gpt-2 --device a10", "# The cost of GPT-2\n"),
     ],
 )
@@ -117,7 +120,8 @@ def test_every_kind_of_answer(command: str, expected: str, cli: Cli) -> None:
     body = text.split("\n", 2)[2].rsplit("\n\n", 1)[0]
     assert body.startswith(expected)
     if expected == "```text\n":
-        assert body == f"```text\n{cli(*shlex.split(command)).out.strip(chr(10))}\n```"
+        plain = re.sub(" --format[= ]text", "", command)
+        assert body == f"```text\n{cli(*shlex.split(plain)).out.strip(chr(10))}\n```"
 
 
 def test_only_what_answers_may_stand_there() -> None:
@@ -144,6 +148,9 @@ def test_only_what_answers_may_stand_there() -> None:
         (f"<!-- costmodel: formula gpt-3 -->\n{CLOSING}\n", 1, "`gpt-3`"),
         (f"<!-- costmodel: formula 'gpt-2 -->\n{CLOSING}\n", 1, "a quote of this marker is not closed"),
         (f"<!-- costmodel: formula gpt-2 --off -->\n{CLOSING}\n", 1, "--off"),
+        (f"<!-- costmodel: evaluate gpt-2 --format tex -->\n{CLOSING}\n", 1, "`text` is near"),
+        (f"<!-- costmodel: evaluate gpt-2 --json --markdown -->\n{CLOSING}\n", 1, "two forms of one answer"),
+        (f"<!-- costmodel formula gpt-2 -->\n{CLOSING}\n", 1, "a marker has a colon behind `costmodel`"),
     ],
 )
 def test_a_fault_leaves_the_file_untouched(page: str, line: int, message: str, cli: Cli) -> None:
@@ -154,6 +161,13 @@ def test_a_fault_leaves_the_file_untouched(page: str, line: int, message: str, c
     assert message in done.err and f"bad.md:{line}:" in done.err
     assert Path("bad.md").read_text(encoding="utf-8") == f"{page}\n"
     assert "N &=" in Path("good.md").read_text(encoding="utf-8")
+
+
+def test_a_page_without_markers_is_named(cli: Cli) -> None:
+    Path("none.md").write_text("<!-- costmodel is a program -->\n", encoding="utf-8")
+    done = cli("embed", "none.md")
+    assert (done.status, done.out, done.err) == (0, "none.md: there is no marker in it\n", "")
+    assert cli("embed", "--check", "none.md").out == ""
 
 
 def test_every_faulty_marker_is_told(cli: Cli) -> None:

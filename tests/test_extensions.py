@@ -163,6 +163,7 @@ formula gpt-2
 
 ~~~ costmodel
 evaluate gpt-2 --batch-size 1 --seq-len 1
+evaluate gpt-2 --batch-size 1 --seq-len 1 --format text
 ~~~
 """
 
@@ -173,13 +174,14 @@ def test_python_markdown_shows_answers() -> None:
 
     from costmodel.markdown_extension import CostmodelExtension
 
-    html = markdown(MARKDOWN, extensions=[CostmodelExtension(), "fenced_code"])
+    html = markdown(MARKDOWN, extensions=[CostmodelExtension(), "fenced_code", "tables"])
     assert r'<div class="arithmatex">\[' in html
     assert r"C_{\text{attn}} &amp;= 4 d e \cdot (h + g) + 4 s h e" in html
     assert r'<span class="arithmatex">\(C_{\text{attn}}\)</span>' in html
     assert "<h2>The cost of GPT-2</h2>" in html
     assert "<pre><code>```costmodel\nformula gpt-2\n```" in html
     assert '<pre><code class="language-text">' in html and "weight_memory" in html
+    assert re.search(r"<td[^>]*>params</td>", html)
     assert "$" not in re.sub(r"<pre>.*?</pre>", "", html, flags=re.S)
 
 

@@ -16,9 +16,11 @@ from costmodel.compile import Run
 from costmodel.render.derivation import Derivation
 from costmodel.render.document import Document
 from costmodel.render.drawing import dot, mermaid
-from costmodel.render.html import table
+from costmodel.render.html import page_html, table
 from costmodel.render.latex import escape
+from costmodel.render.markdown import page_markdown
 from costmodel.render.notation import Notation
+from costmodel.render.page import Page
 
 from .typesetting import formulas, latex_faults, markdown_faults
 
@@ -112,6 +114,34 @@ def test_html_shows_words_as_they_are(words: str) -> None:
     parser.close()
     assert parser.tags == ["table", "caption", "thead", "tr", "th", "tbody", "tr", "td"]
     assert [text for text in parser.texts if text] == [words] * 3
+
+
+def page(words: str) -> Page:
+    found = Page()
+    found.text(words, style="bold")
+    found.text(words)
+    found.heading(words)
+    found.spread(words, words, name=words)
+    found.table([(words, words)], "lr", header=(words, words))
+    return found
+
+
+@HOSTILE
+@given(WORDS)
+def test_pages_show_words_as_they_are(words: str) -> None:
+    parser = _Cells()
+    parser.feed(page_html(page(words)))
+    parser.close()
+    table_ = ["table", "tbody", "tr", "td", "td", "td"]
+    with_header = ["table", "thead", "tr", "th", "th", "tbody", "tr", "td", "td"]
+    assert parser.tags == ["div", "p", "strong", "p", "p", "strong", "div", *table_, "div", *with_header]
+    assert {shown(text) for text in parser.texts if text} == {shown(words)}
+    tokens = MarkdownIt("commonmark").enable("table").parse(page_markdown(page(words)))
+    kinds = {child.type for token in tokens for child in token.children or []}
+    assert kinds <= {"text", "strong_open", "strong_close", "text_special"}
+    assert [t.type for t in tokens if t.type.endswith("_open")].count("td_open") == 5
+    cells = [token for token in tokens if token.type == "inline" and token.content]
+    assert {shown("".join(child.content for child in token.children or [])) for token in cells} == {shown(words)}
 
 
 @HOSTILE

@@ -168,7 +168,7 @@ class CrossoverAnswer(Prose):
         names = max(len(name) for name, _, _ in rows)
         for name, closed, value in rows:
             if page.wide:
-                page.spread(f"{name.ljust(names)}  {closed}", value, hang=names + 2)
+                page.spread(closed, value, hang=names + 2, name=name.ljust(names))
             else:
                 page.spread(name, value)
                 page.spread(closed, "", indent=6)

@@ -7,9 +7,10 @@ end in `\cr`, factors stand side by side, and every subscript follows a letter o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from costmodel.render.latex import Equation, aligned
+from costmodel.render.page import Counted, Heading, Page, Rows, Words
 
 
 def math(latex: str) -> str:
@@ -36,3 +37,53 @@ def plain_text(text: str) -> str:
     line = re.sub(r"[^\S ]+|[\x00-\x1f\x7f]", " ", text)
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("$", "&#36;")
     return re.sub(r"([\\`*_{}\[\]|~]|(?<!&)#)", r"\\\1", line)
+
+
+def page_markdown(page: Page) -> str:
+    """What a page shows, as Markdown: its tables as tables, its headings as words in bold.
+
+    >>> page = Page()
+    >>> page.text("a < b", style="bold")
+    >>> page_markdown(page)
+    '**a &lt; b**\\n'
+    """
+    return "\n\n".join(_blocks(page)) + "\n"
+
+
+def _blocks(page: Page) -> Iterator[str]:
+    for block in page.blocks():
+        match block:
+            case Words():
+                yield f"**{_shown(block.text.plain)}**" if block.bold else _paragraph(block.text.plain)
+            case Heading():
+                yield f"**{_shown(block.text)}**" + (f" {_shown(block.right)}" if block.right else "")
+            case Rows():
+                yield "\n".join(_rows(block))
+            case Counted():
+                yield f"*Counted: {plain_text(block.words)}.*"
+
+
+def _rows(block: Rows) -> Iterator[str]:
+    def line(cells: Sequence[object]) -> str:
+        return f"| {' | '.join(_cell(str(cells[i])) for i in block.used)} |"
+
+    yield line(block.header or ("",) * len(block.justify))
+    yield f"| {' | '.join({'l': ':--', 'r': '--:'}[block.justify[i]] for i in block.used)} |"
+    for row in block.rows:
+        yield line(row)
+
+
+def _cell(text: str) -> str:
+    """Text as it is; spaces in front of it, which show how deep it lies, are kept."""
+    inner = text.strip()
+    return "&nbsp;" * (len(text.rstrip()) - len(inner)) + plain_text(inner).replace("  ", "&nbsp; ")
+
+
+def _shown(text: str) -> str:
+    return plain_text(text).strip()
+
+
+def _paragraph(text: str) -> str:
+    """Text that begins no list, heading or quotation."""
+    said = re.sub(r"^([-+>=])(?= |$)", r"\\\1", _shown(text))
+    return re.sub(r"^([0-9]+)([.)])(?= |$)", r"\1\\\2", said)

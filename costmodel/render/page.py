@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from io import StringIO
 from textwrap import wrap
 
@@ -95,12 +96,73 @@ def folded(text: str, width: int, hang: int = 0) -> str:
     return "\n".join(lines).replace(GLUE, " ")
 
 
+@dataclass(frozen=True)
+class Words:
+    """A paragraph."""
+
+    text: Text
+    indent: int = 0
+
+    @property
+    def bold(self) -> bool:
+        return any("bold" in str(style) for style in (self.text.style, *(span.style for span in self.text.spans)))
+
+
+@dataclass(frozen=True)
+class Line:
+    """What stands at the left and what at the right end of a line; `name` is in front, and padded."""
+
+    left: str
+    right: str
+    indent: int
+    hang: int
+    style: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Heading:
+    """The name of a section, and what stands at its right end."""
+
+    text: str
+    right: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table; `justify` has a letter a column, l or r; column `expand` takes the room that is left."""
+
+    rows: tuple[tuple[str | Text, ...], ...]
+    justify: str
+    header: tuple[str, ...] | None
+    indent: int
+    gap: int
+    expand: int | None
+    styles: tuple[str, ...] | None
+
+    @property
+    def used(self) -> list[int]:
+        """The columns that are not empty."""
+        rows = self.rows if self.header is None else (*self.rows, self.header)
+        return [i for i in range(len(self.justify)) if any(str(row[i]) for row in rows)]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The line of conventions with which each answer ends."""
+
+    words: str
+
+
+Part = Words | Line | Heading | Rows | Counted
+
+
 class Page:
-    """What an answer shows, from top to bottom."""
+    """What an answer shows, from top to bottom; `width` is that of the terminal for which it is made up."""
 
     def __init__(self, width: int = WIDTH) -> None:
         self.width = max(40, min(width, WIDTH))
-        self.parts: list[RenderableType] = []
+        self.parts: list[Part] = []
 
     @property
     def wide(self) -> bool:
@@ -108,34 +170,20 @@ class Page:
 
     def text(self, text: str | Text, indent: int = 0, style: str = "") -> None:
         """A paragraph, broken at the page's width."""
-        body = text if isinstance(text, Text) else Text(text, style=style)
-        self.parts.append(Padding(body, (0, 0, 0, indent)) if indent else body)
+        self.parts.append(Words(text if isinstance(text, Text) else Text(text, style=style), indent))
 
     def space(self) -> None:
         if self.parts:
-            self.parts.append(Text(""))
+            self.parts.append(Words(Text("")))
 
-    def spread(self, left: str, right: str, indent: int = 2, hang: int = 2, style: str = "") -> None:
+    def spread(self, left: str, right: str, indent: int = 2, hang: int = 2, style: str = "", name: str = "") -> None:
         """What stands at the left and what at the right end of a line; on two lines where one is too short."""
-        room = self.width - indent
-        lines = folded(left, room, hang).split("\n")
-        if len(lines[-1]) + 2 + len(right) <= room:
-            lines[-1] = lines[-1] + right.rjust(room - len(lines[-1]))
-        elif right:
-            lines.append(right.rjust(room))
-        self.parts.append(Padding(Text("\n".join(lines), style=style), (0, 0, 0, indent)))
+        self.parts.append(Line(left, right, indent, hang, style, name))
 
     def heading(self, text: str, right: str = "") -> None:
         """The name of a section, and what stands at its right end."""
         self.space()
-        if not right:
-            self.parts.append(Text(text, style="bold"))
-            return
-        grid = Table.grid(expand=True)
-        grid.add_column()
-        grid.add_column(justify="right")
-        grid.add_row(Text(text, style="bold"), Text(right, style="dim"))
-        self.parts.append(grid)
+        self.parts.append(Heading(text, right))
 
     def table(
         self,
@@ -148,44 +196,29 @@ class Page:
         styles: Sequence[str] | None = None,
     ) -> None:
         """Rows in columns; `justify` has a letter a column, l or r; column `expand` takes the room that is left."""
-        table = Table(
-            box=None,
-            show_header=header is not None,
-            pad_edge=False,
-            padding=(0, gap, 0, 0),
-            expand=expand is not None,
-            header_style="dim",
-            collapse_padding=False,
-        )
-        for i, letter in enumerate(justify):
-            table.add_column(
-                Text(header[i]) if header else "",
-                justify="right" if letter == "r" else "left",
-                no_wrap=expand is None or i != expand,
-                ratio=1 if i == expand else None,
-                overflow="fold",
-            )
-        room = (
-            self.width
-            - indent
-            - sum(
-                max([len(header[i]) if header else 0, *(len(row[i]) for row in rows)]) + gap
-                for i in range(len(justify))
-                if i != expand
-            )
-        )
-        for i, row in enumerate(rows):
-            cells = [cell if isinstance(cell, Text) else Text(cell) for cell in row]
-            if expand is not None and isinstance(row[expand], str) and room > 0:
-                cells[expand] = Text(folded(str(row[expand]), room))
-            table.add_row(*cells, style=styles[i] if styles else None)
-        self.parts.append(Padding(table, (0, 0, 0, indent)))
+        cells = tuple(map(tuple, rows))
+        head, looks = (tuple(each) if each is not None else None for each in (header, styles))
+        self.parts.append(Rows(cells, justify, head, indent, gap, expand, looks))
 
     def counted(self, words: str) -> None:
         """The line of conventions with which each answer ends."""
         self.space()
-        lines = wrap("Counted: " + words, self.width, subsequent_indent="  ")
-        self.parts.append(Text("\n".join(lines), style="dim"))
+        self.parts.append(Counted(words))
+
+    def blocks(self) -> Iterator[Words | Heading | Rows | Counted]:
+        """The page for a form that sets tables itself: lines in a row as one, and nothing that only spaces."""
+        lines: list[tuple[str, str, str]] = []
+        for part in (*self.parts, Words(Text(""))):
+            if isinstance(part, Line):
+                lines.append((part.name.strip(), part.left, part.right))
+                continue
+            if lines:
+                yield Rows(tuple(lines), "llr", None, 0, 0, None, None)
+                lines = []
+            if isinstance(part, Rows):
+                yield replace(part, rows=tuple(row for row in part.rows if any(map(str, row))))
+            elif not isinstance(part, Words) or part.text.plain.strip():
+                yield part
 
     def show(self, color: bool = False, ascii_only: bool = False) -> str:
         """The page as text, with escape codes where `color`."""
@@ -201,7 +234,68 @@ class Page:
             legacy_windows=False,
             color_system="standard" if color else None,
         )
-        console.print(Group(*self.parts))
+        console.print(Group(*(_rendered(part, self.width) for part in self.parts)))
         text = out.getvalue()
         text = "\n".join(_TRAILING.sub(_codes, line) for line in text.splitlines()) + "\n"
         return text.translate(_ASCII) if ascii_only else text
+
+
+def _rendered(part: Part, width: int) -> RenderableType:
+    match part:
+        case Words():
+            return Padding(part.text, (0, 0, 0, part.indent)) if part.indent else part.text
+        case Line():
+            return _line(part, width - part.indent)
+        case Heading(right=""):
+            return Text(part.text, style="bold")
+        case Heading():
+            grid = Table.grid(expand=True)
+            grid.add_column()
+            grid.add_column(justify="right")
+            grid.add_row(Text(part.text, style="bold"), Text(part.right, style="dim"))
+            return grid
+        case Rows():
+            return _table(part, width - part.indent)
+        case Counted():
+            return Text("\n".join(wrap("Counted: " + part.words, width, subsequent_indent="  ")), style="dim")
+
+
+def _line(line: Line, room: int) -> RenderableType:
+    lines = folded(f"{line.name}  {line.left}" if line.name else line.left, room, line.hang).split("\n")
+    if len(lines[-1]) + 2 + len(line.right) <= room:
+        lines[-1] = lines[-1] + line.right.rjust(room - len(lines[-1]))
+    elif line.right:
+        lines.append(line.right.rjust(room))
+    return Padding(Text("\n".join(lines), style=line.style), (0, 0, 0, line.indent))
+
+
+def _table(part: Rows, width: int) -> RenderableType:
+    header, expand, gap = part.header, part.expand, part.gap
+    table = Table(
+        box=None,
+        show_header=header is not None,
+        pad_edge=False,
+        padding=(0, gap, 0, 0),
+        expand=expand is not None,
+        header_style="dim",
+        collapse_padding=False,
+    )
+    for i, letter in enumerate(part.justify):
+        table.add_column(
+            Text(header[i]) if header else "",
+            justify="right" if letter == "r" else "left",
+            no_wrap=expand is None or i != expand,
+            ratio=1 if i == expand else None,
+            overflow="fold",
+        )
+    room = width - sum(
+        max([len(header[i]) if header else 0, *(len(row[i]) for row in part.rows)]) + gap
+        for i in range(len(part.justify))
+        if i != expand
+    )
+    for i, row in enumerate(part.rows):
+        cells = [cell if isinstance(cell, Text) else Text(cell) for cell in row]
+        if expand is not None and isinstance(row[expand], str) and room > 0:
+            cells[expand] = Text(folded(str(row[expand]), room))
+        table.add_row(*cells, style=part.styles[i] if part.styles else None)
+    return Padding(table, (0, 0, 0, part.indent))
