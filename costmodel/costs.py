@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from sympy import Expr, Max, Min, Symbol
 
@@ -283,7 +283,7 @@ def _whole_storages(dataflow: Dataflow, counting: Counting) -> dict[int, Cost]:
         if storage.kind is Kind.CACHE:
             windows = {window for _, window in users}
             if None not in windows:
-                elements = elements * _reach(storage, Max(*windows))
+                elements = elements * _reach(storage.shape[1], Max(*windows))
         twice = rational(2) if storage.kind is Kind.STATE else ONE
         cache_bytes.setdefault(first, []).append(twice * elements * storage.bytes_each)
     costs = {}
@@ -305,9 +305,9 @@ def _flops(node: Node, counting: Counting) -> tuple[Expr, Expr]:
     return (matmul, vector) if rows == 1 else (matmul * rows, vector * rows)
 
 
-def _reach(cache: Storage, window: Expr) -> Expr:
+@lru_cache(1000)
+def _reach(positions: Expr, window: Expr) -> Expr:
     """The share of a cache's positions that a window can reach from the new tokens."""
-    positions = cache.shape[1]
     return Min(positions, window + new_tokens - 1) / positions
 
 
@@ -417,7 +417,7 @@ def _read(node: Node) -> list[tuple[Tensor, Expr]]:
         elements = Extents.of(tensor for _, tensor in named).elements(storage)
         windows = {operation.cache_window(name) for name, _ in named}
         if storage.kind is Kind.CACHE and None not in windows:
-            elements = elements * _reach(storage, Max(*windows))
+            elements = elements * _reach(storage.shape[1], Max(*windows))
         if storage.kind is Kind.WEIGHT:
             elements = elements * storage.read
         found.append((named[0][1], elements))
