@@ -17,7 +17,7 @@ from sympy import Expr, Max, Min, Poly, PolynomialError, Sum, Symbol, cancel, sq
 
 from costmodel.compile import Compiled, Run
 from costmodel.crossover import Closed, crossover
-from costmodel.figures import Open, as_figure, comparable, figure
+from costmodel.figures import Open, as_figure, comparable, figure, quotient
 from costmodel.names import listed
 from costmodel.points import value_at
 from costmodel.quantities import Quantities
@@ -218,7 +218,7 @@ class Comparison:
         base, other = self.columns[0].cells[name].found, self.columns[i].cells[name].found
         value = None
         if base.value is not None and other.value is not None and base.value > 0 and other.value >= 0:
-            value = other.value / base.value
+            value = quotient(other.value, base.value)
         expr = None
         if base.expr is not None and other.expr is not None and base.expr != 0:
             expr = self._cancelled(name, other.expr, base.expr, i)

@@ -8,15 +8,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from costmodel.cli import answer_cache
-from costmodel.cli.answer_cache import Answer, Entry
+from costmodel.cli.answer_cache import Answer, Entry, entry_for
 from costmodel.provenance import Provenance, digest, read_file, recorded
 
-from .conftest import Done
+from .conftest import Done, Terminal
 
 Cli = Callable[..., Done]
 
@@ -197,6 +199,71 @@ def test_runs_side_by_side_keep_whole_answers(kept: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(turn, range(8)))
     assert [path.name for path in kept.iterdir()] == [entry.path.name]
+
+
+def test_processes_side_by_side_answer_alike(kept: Path) -> None:
+    words = [sys.executable, "-m", "costmodel", "evaluate", "spec.arch", "--batch-size", "2"]
+    started = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    told = {process.communicate()[0] for process in started}
+    assert len(told) == 1
+    assert "8,192" in told.pop()
+    assert all(process.returncode == 0 for process in started)
+    (entry,) = kept.iterdir()
+    assert Entry(entry).answer() is not None
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_question_is_its_words_its_place_its_terminal_and_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each alone makes another entry; asked alike it is the same one."""
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", "100")
+    words = ["evaluate", "spec.arch"]
+
+    def place(*arguments: str) -> Path:
+        found = entry_for(arguments)
+        assert found is not None
+        return found.path
+
+    found = [place(*words), place(*words, "--batch-size", "1"), place("explain", "spec.arch")]
+    assert place(*words) == found[0]
+    with monkeypatch.context() as patch:
+        patch.setenv("COLUMNS", "80")
+        found.append(place(*words))
+    with monkeypatch.context() as patch:
+        patch.setenv("NO_COLOR", "1")
+        found.append(place(*words))
+    with monkeypatch.context() as patch:
+        patch.chdir(tmp_path.parent)
+        found.append(place(*words))
+    with monkeypatch.context() as patch:
+        patch.setattr(answer_cache, "_program", lambda: ["another version"])
+        found.append(place(*words))
+    assert place(*words) == found[0]
+    assert len(set(found)) == len(found)
+
+
+def test_another_version_is_another_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module, the grammar or its tables changed, or another SymPy."""
+    package, sympy = tmp_path / "package", tmp_path / "sympy.py"
+    package.mkdir()
+    files = [package / name for name in ("costs.py", "arch.lark", "tables.json")]
+    for file in (*files, sympy):
+        file.write_text("1")
+
+    def found(name: str) -> SimpleNamespace:
+        return SimpleNamespace(submodule_search_locations=[str(package)], origin=str(sympy))
+
+    monkeypatch.setattr(answer_cache.util, "find_spec", found)
+    seen = [answer_cache._program()]
+    for file in files:
+        file.write_text("1, and more")
+        seen.append(answer_cache._program())
+    os.utime(sympy, (1, 1))
+    seen.append(answer_cache._program())
+    assert all(a != b for a, b in pairwise(seen))
+    assert answer_cache._program() == seen[-1]
 
 
 def test_what_is_kept_is_bounded(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
+from time import process_time
 
 import pytest
 from sympy import Sum
 
 import costmodel as cm
+from costmodel.conditions import evaluate
 from costmodel.figures import Figure, comparable
+from costmodel.parser import parse_condition
 from costmodel.quantities import Quantities
 from costmodel.solve.budget import OutOfTime, budget, look_at_time
+from costmodel.source import Source
 from costmodel.symbols import acceptance_rate, batch_size, drafts, output_len, prompt_len, seq_len
 
 from .conftest import Done
@@ -164,3 +168,52 @@ def test_many_tokens_of_experts_are_figures_at_once(cli: Callable[..., Done]) ->
     done = cli("evaluate", "gpt-oss:20b", "--device", "h100-sxm", *words)
     assert done.status == 0
     assert "output tokens/s, 300 requests together" in " ".join(done.out.split())
+
+
+# 900,000 tokens over experts: (7/8)^900000 and the like, whose exact fractions have a million digits
+MANY = "ttft(batch_size=300, prompt_len=3000)"
+WORDS = ("--device", "h200-sxm", "--batch-size", "300", "--prompt-len", "3000")
+
+
+@pytest.mark.parametrize("spec", ["gpt-oss:20b", "deepseek-v3", "mixtral"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("solve", f"{MANY} <= 2 s", "--for", "num_layers", "--device", "h200-sxm"),
+        ("solve", "ttft <= 2 s", "--for", "num_layers", *WORDS),
+        ("solve", "ttft(prompt_len=30000) <= 100 s", "--for", "batch_size", "--device", "h200-sxm"),
+        ("solve", "ttft(batch_size=300) <= 2 s", "--for", "prompt_len", "--device", "h200-sxm"),
+        ("solve", "tpot <= 1 s", "--for", "num_layers", *WORDS, "--output-len", "3000"),
+        ("sensitivity", "--of", "ttft", *WORDS, "--seq-len", "10"),
+        ("compare", "llama-3.1:8b", "--of", "ttft", *WORDS, "--output-len", "300"),
+        (
+            *("search", "--device", "h200-sxm", "--batch-size", "1:64", "--seq-len", "8192"),
+            *("--where", f"{MANY} <= 200 s", "--maximize", "throughput"),
+        ),
+    ],
+    ids=lambda words: " ".join(words[:4]),
+)
+def test_conditions_on_many_tokens_are_decided_in_time(
+    cli: Callable[..., Done], spec: str, words: tuple[str, ...]
+) -> None:
+    """Processor time, which other work on the machine does not change; each took a minute, or the program's fault."""
+    start = process_time()
+    done = cli(words[0], spec, *words[1:])
+    assert done.status == 0, done.err
+    assert process_time() - start < 10
+
+
+@pytest.mark.parametrize("spec", ["gpt-oss:20b", "deepseek-v3", "mixtral"])
+def test_expects_on_many_tokens_are_decided_in_time(spec: str) -> None:
+    model = cm.load(spec)
+    point = {batch_size: Fraction(300), prompt_len: Fraction(3000)}
+    known = model.cost(device="h100-sxm").quantities.figure("ttft", point)
+    assert known is not None
+    compiled = model.compiled
+    start = process_time()
+    for factor, holds in ((Fraction(10**6 + 1, 10**6), True), (Fraction(10**6 - 1, 10**6), False)):
+        limit = Fraction(str(float(comparable(known)))) * factor
+        text = f"{MANY.replace(')', '')}, device=\"h100-sxm\") <= {limit.numerator} / {limit.denominator} * 1 s"
+        outcome = evaluate(compiled, parse_condition(Source("--where", text)))
+        assert outcome.holds is holds
+    assert process_time() - start < 10

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import product
@@ -14,6 +18,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -22,10 +27,10 @@ from costmodel.api import Model
 from costmodel.figures import as_float
 from costmodel.source import SpecError
 from costmodel.sweep.ranges import axis
-from costmodel.sweep.store import read_sweep
+from costmodel.sweep.store import _guarded, read_sweep
 from costmodel.symbols import symbol
 
-from .conftest import Done
+from .conftest import Done, Terminal
 
 Run = Callable[..., Done]
 LLAMA = ("llama-3.1:8b", "--device", "h100-sxm")
@@ -265,6 +270,57 @@ def test_a_spreadsheet_runs_no_cell(cli: Run, tmp_path: Path, monkeypatch: pytes
         assert [row["spec"] for row in csv.DictReader(file)] == ["./=1+2.arch", "'@a, b.arch", "plain.arch"]
 
 
+@pytest.mark.parametrize("first", list("=+-@\t\r"))
+def test_no_cell_begins_a_formula(first: str) -> None:
+    """Whatever a spec or a device is called: text cells alone, figures below zero stay figures."""
+    column = pa.array([f"{first}1", "plain", "1" + first, f"{first}1"]).dictionary_encode()
+    table = pa.table({"spec": column, "latency": [-1.0, 2.0, 3.0, 4.0]})
+    found = _guarded(table, ["spec"])
+    assert found.column("spec").to_pylist() == [f"'{first}1", "plain", "1" + first, f"'{first}1"]
+    assert found.column("latency").to_pylist() == [-1.0, 2.0, 3.0, 4.0]
+
+
+# --- a question before a very large sweep
+
+LARGE = ("--batch-size", "1:1e6", "--seq-len", "1:1e9", "--of", "latency")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_a_very_large_sweep_is_asked_about_on_a_terminal(tmp_path: Path) -> None:
+    """A real process whose input is a terminal: what it would take is said, and `no` leaves nothing behind."""
+    ours, theirs = os.openpty()
+    words = [sys.executable, "-m", "costmodel", "sweep", *LLAMA, *LARGE, "-o", str(tmp_path / "a.parquet")]
+    process = subprocess.Popen(words, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    os.close(theirs)
+    os.write(ours, b"n\n")
+    out, err = process.communicate(timeout=100)
+    os.close(ours)
+    assert process.returncode == 130
+    assert re.search(
+        r"1,000,000,000,000,000 points would take about [\d.,]+ \w+ and about [\d.,]+ \wB\. Go on\? \[y/N\]", err
+    )
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("n\n", 130), ("", 130)])
+def test_the_answer_decides(
+    cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, status: int
+) -> None:
+    monkeypatch.setattr("costmodel.cli.sweep._ASKED_BEYOND", 10)
+    path = tmp_path / "a.csv"
+    words = ("sweep", *LLAMA, "--batch-size", "1:12", "--seq-len", "8", "--of", "latency", "-o", str(path))
+    typed = Terminal(answer)
+    monkeypatch.setattr("sys.stdin", typed)
+    done = cli(*words)
+    assert (done.status, path.exists()) == (status, status == 0)
+    assert "12 points would take about" in done.err
+    path.unlink(missing_ok=True)
+    typed.seek(0)
+    assert cli(*words, "--yes").status == 0
+    assert typed.tell() == 0
+
+
 # --- Python
 
 
@@ -343,6 +399,7 @@ def test_ranges_that_are_none(text: str, said: str) -> None:
         (("--of", "latncy"), "`latency` is near"),
         (("--of", "latency"), "depends on seq_len, which has no value"),
         (("--seq-len", "8", "--vary", "seq_len=9"), "column `seq_len` has two meanings"),
+        (("--seq-len", "8", "--vary", "flops=1,2"), "column `flops` has two meanings: it is a quantity, and varies"),
         (("--seq-len", "8", "--vary", "num_kv_heads=3"), "asked of llama-3.1:8b num_kv_heads=3"),
         (("--seq-len", "8", "--vary", "num_kv_head=3"), "`num_kv_heads` is near"),
         (("--seq-len", "8", "--vary", "device.bandwidth=3"), "has no unit"),
