@@ -252,7 +252,7 @@ def test_another_version_is_another_program(tmp_path: Path, monkeypatch: pytest.
     for file in (*files, sympy):
         file.write_text("1")
 
-    def found(name: str) -> SimpleNamespace:
+    def found(_: str) -> SimpleNamespace:
         return SimpleNamespace(submodule_search_locations=[str(package)], origin=str(sympy))
 
     monkeypatch.setattr(answer_cache.util, "find_spec", found)

@@ -213,7 +213,7 @@ def test_expects_on_many_tokens_are_decided_in_time(spec: str) -> None:
     start = process_time()
     for factor, holds in ((Fraction(10**6 + 1, 10**6), True), (Fraction(10**6 - 1, 10**6), False)):
         limit = Fraction(str(float(comparable(known)))) * factor
-        text = f"{MANY.replace(')', '')}, device=\"h100-sxm\") <= {limit.numerator} / {limit.denominator} * 1 s"
+        text = f'{MANY.replace(")", "")}, device="h100-sxm") <= {limit.numerator} / {limit.denominator} * 1 s'
         outcome = evaluate(compiled, parse_condition(Source("--where", text)))
         assert outcome.holds is holds
     assert process_time() - start < 10

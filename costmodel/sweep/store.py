@@ -137,7 +137,7 @@ class Store:
         path = self.path(part)
         temporary = path.with_name(f".{path.name}.part")
         try:
-            pq.write_table(table, temporary, **self._layout)
+            pq.write_table(table, temporary, **self.layout)
             _synced(temporary)
             os.replace(temporary, path)
         except BaseException:
@@ -146,7 +146,7 @@ class Store:
         return int(table.num_rows)
 
     @property
-    def _layout(self) -> dict[str, Any]:
+    def layout(self) -> dict[str, Any]:
         """How Parquet is written: names and axes by dictionary, figures as they are, with ranges to skip by."""
         plain = [c.name for c in self.plan.columns if c.name not in {q.name for q in self.plan.quantities}]
         return {"use_dictionary": plain, "compression": "zstd", "compression_level": 1, "write_statistics": True}
@@ -207,7 +207,7 @@ class Store:
     @contextmanager
     def _writer(self, schema: Any) -> Iterator[Callable[[Any], None]]:
         if self.target.suffix == ".parquet":
-            with pq.ParquetWriter(self.whole, schema, **self._layout) as writer:
+            with pq.ParquetWriter(self.whole, schema, **self.layout) as writer:
                 yield lambda table: writer.write_table(table, row_group_size=self.plan.chunk)
             return
         names = [f.name for f in schema if pa.types.is_dictionary(f.type)]
