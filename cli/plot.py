@@ -10,19 +10,15 @@ from typing import Any
 import click
 
 from costmodel.device import find_device
-from costmodel.names import near_help, prose
-from costmodel.plot.draw import png, svg
-from costmodel.plot.kinds import KINDS, NEED_DEVICE
-from costmodel.plot.page import html
-from costmodel.plot.picture import Picture
-from costmodel.plot.subject import CONTEXTS, Subject
+from costmodel.plot.files import FORMATS, check_ending, drawn
+from costmodel.plot.kinds import KINDS, NEED_DEVICE, contexts_of
+from costmodel.plot.subject import Subject
 from costmodel.solve.budget import Unsolvable, budget
 from costmodel.sweep.ranges import axis
 
 from .common import MOST_DEVICES, MOST_WORKLOAD, compiled, fraction_option, quantities_of, refuse, whole, write
 from .options import DEVICE, MODEL, OneOf, options
 
-FORMATS = (".svg", ".png", ".html")
 _MOST_LISTED = 1_000
 _WITH_CONTEXT_AXIS = frozenset({"regime", "memory"})
 _WITH_BATCH_AXIS = frozenset({"throughput", "latency", "regime", "memory"})
@@ -55,27 +51,14 @@ def command(spec: str, kind: str, **given: Any) -> None:
             picture = KINDS[kind](subject)
     except Unsolvable as reason:
         raise refuse(f"there is no picture of {kind} here: {reason}") from None
-    write(path, _drawn(picture, path.suffix.lower()), bool(given["overwrite"]))
+    write(path, drawn(picture, path), bool(given["overwrite"]))
 
 
 def _path(output: str | None) -> Path:
     if not output:
         raise refuse("-o says where the picture goes", f"-o FILE{FORMATS[0]}, FILE{FORMATS[1]} or FILE{FORMATS[2]}")
-    path = Path(output)
-    if path.suffix.lower() not in FORMATS:
-        found = f"`{path.suffix}` is none" if path.suffix else "there is none"
-        message = f"-o {output}: the ending says which format, {prose(FORMATS, 'or')}, and {found}"
-        raise refuse(message, near_help(path.suffix.lower(), FORMATS))
-    return path
-
-
-def _drawn(picture: Picture, form: str) -> bytes:
-    match form:
-        case ".png":
-            return png(picture)
-        case ".html":
-            return html(picture).encode()
-    return svg(picture).svg.encode()
+    check_ending(Path(output))
+    return Path(output)
 
 
 def _subject(spec: str, kind: str, given: Mapping[str, Any]) -> Subject:
@@ -88,7 +71,8 @@ def _subject(spec: str, kind: str, given: Mapping[str, Any]) -> Subject:
     plain = {**given, "seq_len": None, "batch_size": None}
     first = quantities_of(model, plain, devices[0] if devices else None)
     several = (first, *(replace(first, device=device) for device in devices[1:]))
-    return Subject(model, several, _contexts(kind, contexts, len(devices)), batches.values, _axes(contexts, batches))
+    shown = contexts_of(kind, contexts.values, len(devices))
+    return Subject(model, several, shown, batches.values, _axes(contexts, batches))
 
 
 @dataclass(frozen=True)
@@ -128,13 +112,6 @@ def _check_ranges(kind: str, contexts: Range, batches: Range) -> None:
         raise refuse(f"a picture of {kind} is of one batch size, and --batch-size has {len(batches.values):,}")
     if kind == "memory" and batches.values and contexts.values:
         raise refuse("memory is drawn against the batch size or the context, and both are fixed here")
-
-
-def _contexts(kind: str, asked: Range, devices: int) -> tuple[int, ...]:
-    """The contexts of the curves; where none is asked for, some short and long ones, or one in the middle."""
-    if asked.values:
-        return asked.values
-    return CONTEXTS if devices < 2 and kind != "breakdown" else CONTEXTS[1:2]
 
 
 def _axes(contexts: Range, batches: Range) -> dict[str, tuple[int, int]]:

@@ -8,14 +8,10 @@ from typing import Any
 
 import click
 
-from costmodel.render.report import Entry, Report
-from costmodel.symbols import seq_len
+from costmodel.render.report import Entry, Report, usual_context
 
 from .common import compiled, device_of, fraction_option, quantities_of, refuse, run_of, whole, write
 from .options import DEVICE, MODEL, POINT, options
-
-CONTEXT = 8192
-MOST_COLUMNS = 6
 
 
 @click.command("report")
@@ -35,8 +31,6 @@ def command(specs: tuple[str, ...], **given: Any) -> None:
         raise refuse("-o says where the page goes, a file that ends in .html", "-o report.html")
     seconds = float(fraction_option("budget", given["budget"], most=10**6))
     entries = list(_entries(specs, given))
-    if len(entries) > MOST_COLUMNS:
-        raise refuse(f"{len(entries)} columns do not fit beside each other: at most {MOST_COLUMNS}")
     write(Path(output), Report(entries, seconds).html().encode(), bool(given["overwrite"]))
 
 
@@ -48,7 +42,5 @@ def _entries(specs: tuple[str, ...], given: dict[str, Any]) -> Iterator[Entry]:
         for device in devices:
             options = {**given, "device": device}
             quantities = quantities_of(model, options, device_of(model, options))
-            table = quantities.table
-            follows = seq_len in table.flops.free_symbols | table.bytes.free_symbols | table.memory.free_symbols
-            context = whole("seq-len", given["seq_len"]) or (CONTEXT if follows else None)
+            context = whole("seq-len", given["seq_len"]) or usual_context(quantities)
             yield Entry(model, run_of(given), quantities, context, batch, given["names"])

@@ -10,7 +10,6 @@ import click
 from costmodel.compile import one_of
 from costmodel.quantity_names import QUANTITIES
 from costmodel.render.search import SearchAnswer
-from costmodel.sweep.ranges import Axis
 
 from .common import emit_json, emit_page, refuse, width
 from .options import MODEL, PAGE, REQUEST, options
@@ -47,8 +46,7 @@ def command(specs: tuple[str, ...], minimize: str | None, maximize: str | None, 
         from costmodel.sweep.search import search
 
     asked = question(specs, {**given, "wanted": (objective,), "top": None, "by": None, "pareto": None})
-    rising = tuple(a if isinstance(a.figures, range) else Axis(a.name, tuple(sorted(a.figures))) for a in asked.axes)
-    found = search(plan(replace(asked, axes=rising)), maximize is not None)
+    found = search(plan(replace(asked, axes=tuple(axis.rising for axis in asked.axes))), maximize is not None)
     answer = SearchAnswer(found, asked.where)
     if given["as_json"]:
         emit_json(answer.as_json(), given)

@@ -14,7 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from costmodel.api import Cost, Crossover, Model, compare, load, parse
+    from costmodel.api import Model, compare, load, parse
+    from costmodel.results import Cost, Crossover
     from costmodel.source import Diagnostic, SpecError
     from costmodel.symbols import batch_size, new_tokens, seq_len
 
@@ -33,8 +34,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Cost": "api",
-    "Crossover": "api",
+    "Cost": "results",
+    "Crossover": "results",
     "Model": "api",
     "compare": "api",
     "load": "api",

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 from sympy import Expr, Symbol
 
-from costmodel import crossover as answers
-from costmodel.check import CheckResult, check_compiled
+from costmodel.check import check_compiled
 from costmodel.comparison import UNKNOWNS, Column, Comparison
 from costmodel.compile import TIMINGS, Compiled, Run, compile_source, compile_spec, one_of, with_free, with_sets
+from costmodel.conditions import Setting
 from costmodel.device import Device, find_device
-from costmodel.figures import as_float, figure_fault
-from costmodel.names import near_help, nearest
+from costmodel.figures import figure_fault
+from costmodel.names import nearest
+from costmodel.plot.kinds import KINDS, NEED_DEVICE, contexts_of
+from costmodel.plot.subject import Subject
 from costmodel.quantities import Quantities
 from costmodel.quantity_names import QUANTITIES
+from costmodel.question import Question
 from costmodel.render.comparison import ComparisonAnswer
-from costmodel.render.crossover import CrossoverAnswer
-from costmodel.render.evaluation import Evaluation
-from costmodel.render.latex import latex
-from costmodel.render.numbers import decimal
-from costmodel.render.page import WIDTH
+from costmodel.render.notebook import Shown, model_html
+from costmodel.render.report import Entry, Report, usual_context
+from costmodel.render.search import SearchAnswer
 from costmodel.render.sensitivity import SensitivityAnswer
+from costmodel.render.solution import SolutionAnswer
 from costmodel.render.sweep import SweepTable
-from costmodel.render.words import symbols
+from costmodel.results import Checked, Cost, Crossover, Plot, ReportPage, point_of
 from costmodel.sensitivity import sensitivity
+from costmodel.solve.budget import Unsolvable, budget
+from costmodel.solve_for import solve_for
 from costmodel.source import Diagnostic, Source, SpecError
 from costmodel.sweep.ranges import OF_DEVICE, of_values
 from costmodel.symbols import REQUEST, WORKLOAD, symbol
+
+if TYPE_CHECKING:
+    from costmodel.sweep.plan import Question as Grid
 
 
 def load(spec: str) -> Model:
@@ -58,13 +64,22 @@ def parse(text: str, variant: str | None = None) -> Model:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Model:
+class Model(Shown):
     """A spec with a choice of variant, dims and dtypes."""
 
     compiled: Compiled
 
     def __repr__(self) -> str:
         return f"<Model {self.name}>"
+
+    def _repr_html_(self) -> str:
+        return model_html(self.compiled)
+
+    def _repr_latex_(self) -> str | None:
+        try:
+            return self.cost()._repr_latex_()
+        except SpecError:  # no such pass: an encoder of its own phases, a spec without a graph
+            return None
 
     @property
     def name(self) -> str:
@@ -139,7 +154,7 @@ class Model:
             433
         """
         cost = self.cost(device=device, **options)
-        point = _point(self.compiled, {"seq_len": seq_len} if seq_len is not None else {})
+        point = point_of(self.compiled, {"seq_len": seq_len} if seq_len is not None else {})
         cost.quantities.check_point(point)
         return Crossover(cost.quantities, point, self.compiled)
 
@@ -183,42 +198,142 @@ class Model:
             [17134264320, 18208006144]
         """
         from costmodel.sweep.compute import columns_of
-        from costmodel.sweep.plan import Question, Varied, conditions_of, plan
+        from costmodel.sweep.plan import plan
 
-        axes, varied = [], []
-        for name, values in options.items():
-            if name in (*WORKLOAD, *REQUEST, *OF_DEVICE):
-                axes.append(of_values(name, values, name))
-            elif name not in _OPTIONS:
-                several = (values,) if isinstance(values, str | int) else tuple(values)
-                varied.append(Varied(name, tuple(map(str, several))))
-        run = Run(**{n: v for n, v in options.items() if n in _OF_A_RUN and n != "new_tokens"})
-        timing = options.get("timing", "overlap")
-        one_of("timing", timing, TIMINGS)
-        one_device = isinstance(device, str | Device)
-        question = Question(
-            (self.compiled,),
-            () if device is None else (device,) if one_device else tuple(device),  # type: ignore[arg-type]
-            run,
-            timing,
-            Fraction(str(options.get("memory_fraction", 1))),
-            options.get("count", 1),
-            tuple(varied),
-            tuple(axes),
-            (quantities,) if isinstance(quantities, str) else tuple(quantities),
-            conditions_of([where] if isinstance(where, str) else where) if where else (),
-        )
-        found = plan(question)
+        found = plan(_question(self.compiled, device, _several(quantities), where, options))
         arrays, odd = columns_of(found)
         return SweepTable(arrays, {c.name: c.unit for c in found.columns if c.unit}, (*found.notes, *odd))
+
+    def search(
+        self,
+        device: str | Device | Iterable[str | Device] | None = None,
+        minimize: str | None = None,
+        maximize: str | None = None,
+        where: str | Iterable[str] = (),
+        **options: Any,
+    ) -> SearchAnswer:
+        """The best point of a grid, proved; the grid and the options are those of `sweep`.
+
+        Raises:
+            SpecError: not one quantity is to be least or greatest, or what `sweep` raises.
+
+        Example:
+            >>> grid = {"num_kv_heads": [1, 8], "batch_size": range(1, 513), "seq_len": 8192}
+            >>> best = load("llama-3.1:8b").search("h100-nvl", maximize="throughput", where="latency <= 20 ms", **grid)
+            >>> best.best["num_kv_heads"], best.best["batch_size"]
+            (Fraction(1, 1), Fraction(464, 1))
+        """
+        from costmodel.sweep.plan import plan
+        from costmodel.sweep.search import search
+
+        objective = _one_objective(minimize, maximize)
+        asked = _question(self.compiled, device, (objective,), where, options, in_order=True)
+        return SearchAnswer(search(plan(asked), maximize is not None), asked.where)
+
+    def solve(
+        self,
+        *conditions: str,
+        unknown: str,
+        maximize: str | None = None,
+        minimize: str | None = None,
+        device: str | Device | None = None,
+        seconds: float = 10,
+        **options: Any,
+    ) -> SolutionAnswer:
+        """For which values of a dim, or of a device's figure, conditions hold, and which is best.
+
+        The other options are those of `cost` and the workload's figures; `seconds` is how long it may take.
+
+        Raises:
+            SpecError: a condition cannot be read, or a figure is missing.
+
+        Example:
+            >>> model = load("llama-3.1:8b")
+            >>> found = model.solve("latency <= 20 ms", unknown="batch_size", device="h100-nvl", seq_len=8192)
+            >>> found.solution.values.intervals[-1].high.value
+            Fraction(57, 1)
+        """
+        if maximize and minimize:
+            raise SpecError(Diagnostic("argument", "maximize and minimize exclude each other"))
+        column = _column(self, device, options)
+        quantities = column.quantities
+        setting = Setting(column.run, quantities.timing, quantities.device, quantities.memory_fraction)
+        asked = Question(self.compiled, setting, column.point, conditions, unknown, maximize, minimize)
+        with budget(seconds):
+            return SolutionAnswer(self.compiled, quantities, column.point, solve_for(asked))
+
+    def plot(
+        self,
+        kind: str = "throughput",
+        device: str | Device | Iterable[str | Device] | None = None,
+        *,
+        batch_size: int | tuple[int, int] | None = None,
+        seq_len: int | tuple[int, int] | Sequence[int] | None = None,
+        seconds: float = 10,
+        **options: Any,
+    ) -> Plot:
+        """A picture: `throughput`, `latency`, `roofline`, `regime`, `memory` or `breakdown`.
+
+        A list of contexts is a curve each; a pair `(1, 4096)` is the two ends of an axis. The options are those of
+        `cost`.
+
+        Raises:
+            SpecError: it needs a device, or a figure; there are too many curves; matplotlib is not installed.
+
+        Example:
+            >>> load("llama-3.1:8b").plot("throughput", "h100-nvl", seq_len=[256, 8192])
+            <Plot: Contexts under 544.7 tokens can saturate compute, longer ones cannot>
+        """
+        one_of("kind of picture", kind, KINDS)
+        devices = _devices(device)
+        if kind in NEED_DEVICE and devices == (None,):
+            raise SpecError(Diagnostic("device", f"a picture of {kind} needs a device", help='device="h100-sxm"'))
+        several = tuple(self.cost(device=one, **options).quantities for one in devices)
+        batches, contexts = _ends_or_values(batch_size), _ends_or_values(seq_len)
+        axes = {"batch_size": batches[0], "seq_len": contexts[0]}
+        shown = contexts_of(kind, contexts[1], len(devices))
+        subject = Subject(self.compiled, several, shown, batches[1], {n: e for n, e in axes.items() if e is not None})
+        try:
+            with budget(seconds):
+                return Plot(KINDS[kind](subject))
+        except Unsolvable as reason:
+            raise SpecError(Diagnostic("argument", f"there is no picture of {kind} here: {reason}")) from None
+
+    def report(
+        self,
+        device: str | Device | Iterable[str | Device] | None = None,
+        *,
+        batch_size: int | None = None,
+        seq_len: int | None = None,
+        seconds: float = 10,
+        **options: Any,
+    ) -> ReportPage:
+        """One page with the verdict, formulas, tables and pictures; several devices stand side by side.
+
+        Where the costs follow the context and none is given, it is 8,192 tokens. The options are those of `cost`.
+
+        Raises:
+            SpecError: a figure is missing, there are too many devices, or matplotlib is not installed.
+
+        Example:
+            >>> load("llama-3.1:8b").report("h100-nvl", seq_len=8192)
+            <Report: Llama 3.1 8B on H100 NVL, decode at 8,192 tokens>
+        """
+        entries = []
+        for one in _devices(device):
+            column = _column(self, one, options)
+            context = seq_len if seq_len is not None else usual_context(column.quantities)
+            entries.append(Entry(self.compiled, column.run, column.quantities, context, batch_size, None))
+        found = Report(entries, seconds)
+        return ReportPage(found.title, found.html())
 
     def graph(self, phase: str = "decode", graph: str | None = None) -> nx.MultiDiGraph:
         """The dataflow graph: operations as nodes, tensors with symbolic shapes on the edges."""
         return self.compiled.dataflow(Run(phase, graph)).network
 
-    def check(self) -> CheckResult:
+    def check(self) -> Checked:
         """Shapes in every phase and variant, and every `expect`."""
-        return check_compiled(self.compiled)
+        return Checked(**vars(check_compiled(self.compiled)))
 
 
 def compare(
@@ -240,18 +355,78 @@ def compare(
         >>> compare("llama-2:7b", "llama-3.1:8b", of="bytes").break_evens[0].crossings[0].found.expr
         19712/(3*batch_size)
     """
-    names = (of,) if isinstance(of, str) else tuple(of)
-    along = (break_even,) if isinstance(break_even, str) else tuple(break_even)
+    names, along = _several(of), _several(break_even)
     for name in names:
         one_of("quantity", name, QUANTITIES)
     for name in along:
         one_of("dim to break even along", name, UNKNOWNS)
-    devices = (device,) if device is None or isinstance(device, str | Device) else tuple(device)
+    devices = _devices(device)
     loaded = [load(model) if isinstance(model, str) else model for model in models]
     columns = tuple(_column(model, one, options) for model in loaded for one in devices)
     if len(columns) < 2:
         raise SpecError(Diagnostic("argument", "there is one column, and nothing to compare it with"))
     return ComparisonAnswer(Comparison(columns, names, along))
+
+
+def _several(names: str | Iterable[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _devices(device: str | Device | Iterable[str | Device] | None) -> tuple[str | Device | None, ...]:
+    return (device,) if device is None or isinstance(device, str | Device) else tuple(device)
+
+
+def _one_objective(minimize: str | None, maximize: str | None) -> str:
+    if (minimize is None) == (maximize is None):
+        message = "a search is for the least or the greatest of one quantity"
+        raise SpecError(Diagnostic("argument", message, help='minimize="latency"'))
+    return one_of("quantity", minimize or maximize or "", QUANTITIES)
+
+
+def _ends_or_values(
+    given: int | tuple[int, int] | Sequence[int] | None,
+) -> tuple[tuple[int, int] | None, tuple[int, ...]]:
+    """The two ends of an axis, or values."""
+    if isinstance(given, tuple) and len(given) == 2:
+        return given, ()
+    return None, () if given is None else (given,) if isinstance(given, int) else tuple(given)
+
+
+def _question(
+    compiled: Compiled,
+    device: str | Device | Iterable[str | Device] | None,
+    wanted: tuple[str, ...],
+    where: str | Iterable[str],
+    options: Mapping[str, Any],
+    in_order: bool = False,
+) -> Grid:
+    """A grid, from whatever has several figures."""
+    from costmodel.sweep.plan import Question as Grid
+    from costmodel.sweep.plan import Varied, conditions_of
+
+    axes, varied = [], []
+    for name, values in options.items():
+        if name in (*WORKLOAD, *REQUEST, *OF_DEVICE):
+            found = of_values(name, values, name)
+            axes.append(found.rising if in_order else found)
+        elif name not in _OPTIONS:
+            several = (values,) if isinstance(values, str | int) else tuple(values)
+            varied.append(Varied(name, tuple(map(str, several))))
+    run = Run(**{n: v for n, v in options.items() if n in _OF_A_RUN and n != "new_tokens"})
+    timing = options.get("timing", "overlap")
+    one_of("timing", timing, TIMINGS)
+    return Grid(
+        (compiled,),
+        tuple(one for one in _devices(device) if one is not None),
+        run,
+        timing,
+        Fraction(str(options.get("memory_fraction", 1))),
+        options.get("count", 1),
+        tuple(varied),
+        tuple(axes),
+        wanted,
+        conditions_of(_several(where)),
+    )
 
 
 _OF_A_RUN = tuple(field.name for field in fields(Run))
@@ -260,140 +435,9 @@ _OPTIONS = (*_OF_A_RUN, "timing", "memory_fraction", "count")
 
 def _column(model: Model, device: str | Device | None, options: Mapping[str, Any]) -> Column:
     """A model on a device; what is no option of `Model.cost` is a figure."""
-    point = _point(model.compiled, {name: value for name, value in options.items() if name not in _OPTIONS})
+    point = point_of(model.compiled, {name: value for name, value in options.items() if name not in _OPTIONS})
     cost = model.cost(device=device, **{name: options[name] for name in _OPTIONS if name in options})
     cost.quantities.check_point(point)
     model.compiled.check_dims(cost.quantities.table.dataflow, point)
     run = Run(**{name: options[name] for name in _OF_A_RUN if name in options})
     return Column(model.compiled, run, cost.quantities, point)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Cost:
-    """A pass's quantities: each that `costmodel list quantities` names is an attribute, a SymPy expression."""
-
-    compiled: Compiled
-    quantities: Quantities
-
-    def __repr__(self) -> str:
-        table = self.quantities.table
-        return f"<Cost of {self.compiled.name}, {table.dataflow.phase}, fidelity {table.fidelity}>"
-
-    def __getattr__(self, name: str) -> Expr:
-        if name not in QUANTITIES:
-            near = nearest(name, QUANTITIES)
-            raise AttributeError(f"no quantity {name!r}" + (f"; {near!r} is near" if near else ""))
-        if QUANTITIES[name].device and self.quantities.device is None:
-            raise SpecError(Diagnostic("device", f"`{name}` needs a device", help='cost(device="h100-sxm")'))
-        expr = self.quantities.expr(name)
-        if expr is None:
-            raise SpecError(Diagnostic("open", f"`{name}` is no single closed form; `crossover` solves for it"))
-        return expr
-
-    def evaluate(self, **figures: float | Fraction) -> Evaluated:
-        """Figures at a point: `evaluate(batch_size=1, seq_len=8192).flops`.
-
-        A whole number is an int, whatever its size; another is the nearest float.
-        """
-        point = _point(self.compiled, figures)
-        self.quantities.check_point(point)
-        self.compiled.check_dims(self.quantities.table.dataflow, point)
-        return Evaluated(self, point)
-
-    def _repr_latex_(self) -> str:
-        names = symbols(self.compiled, None)
-        table = self.quantities.table
-        return _display([f"C &= {latex(table.flops, names)}", f"M &= {latex(table.bytes, names)}"])
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Crossover(answers.Crossover):
-    """The answer of `Model.crossover`; printed, it says why, and in a notebook it shows its formulas."""
-
-    compiled: Compiled
-
-    def __repr__(self) -> str:
-        return f"<Crossover of {self.compiled.name}: {self.status}, run batch {self.optimal_batch_size}>"
-
-    def __str__(self) -> str:
-        return CrossoverAnswer(self.compiled, self, []).page(WIDTH).show()
-
-    def _repr_latex_(self) -> str:
-        names = symbols(self.compiled, None)
-        closed, value, condition = self.batch_size.expr, self.batch_size.value, self.feasible_when
-        first = latex(self.equation, names) if closed is None else f"b^* &= {latex(closed, names)}"
-        lines = [first if value is None else rf"{first} \approx {decimal(value, 4).replace(chr(0x2212), '-')}"]
-        if condition is not None:
-            lines.append(rf"\text{{exists where }} & {latex(condition, names)}")
-        if self.max_batch_size.expr is not None:
-            lines.append(f"B &= {latex(self.max_batch_size.expr, names)}")
-        return _display(lines)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Evaluated:
-    """A pass's quantities at a point; printed, and in a notebook, a table of them."""
-
-    cost: Cost
-    point: Mapping[Symbol, Fraction]
-
-    def __repr__(self) -> str:
-        point = ", ".join(f"{s.name}={v}" for s, v in self.point.items())
-        return f"<Figures of {self.cost.compiled.name} at {point}>"
-
-    def __getattr__(self, name: str) -> int | float:
-        expr: Expr = getattr(self.cost, name)
-        value = self.cost.quantities.figure(name, self.point)
-        if value is None:
-            open_ = sorted(s.name for s in expr.free_symbols if s not in self.point)
-            why = f"depends on {open_[0]}, which has no value" if open_ else "has no value here"
-            help = f"evaluate({open_[0]}=…)" if open_ else ""
-            raise SpecError(Diagnostic("open", f"`{name}` {why}", help=help))
-        if isinstance(value, Fraction) and value.denominator == 1:
-            return value.numerator
-        return as_float(value)
-
-    @cached_property
-    def all(self) -> dict[str, int | float]:
-        """Every quantity that has a figure here."""
-        found = {}
-        for name in QUANTITIES:
-            try:
-                found[name] = getattr(self, name)
-            except SpecError:
-                continue
-        return found
-
-    @property
-    def _evaluation(self) -> Evaluation:
-        return Evaluation(self.cost.compiled, self.cost.quantities, self.point)
-
-    def __str__(self) -> str:
-        return self._evaluation.page(WIDTH).show()
-
-    def _repr_html_(self) -> str:
-        return self._evaluation.html()
-
-
-def _display(lines: list[str]) -> str:
-    """Lines of an aligned display, as a notebook sets it."""
-    return r"$\displaystyle \begin{aligned}" + r" \\ ".join(lines) + r"\end{aligned}$"
-
-
-def _point(compiled: Compiled, figures: Mapping[str, float | Fraction]) -> dict[Symbol, Fraction]:
-    """Figures by symbol; a float is the number that it is written as.
-
-    Raises:
-        SpecError: a name is no dim, or a figure none that it may have.
-    """
-    found: dict[Symbol, Fraction] = {}
-    known = [*WORKLOAD, *REQUEST, *compiled.program.dims]
-    for name, value in figures.items():
-        if name not in known:
-            raise SpecError(Diagnostic("unknown-name", f"there is no dim `{name}`", help=near_help(name, known)))
-        number = Fraction(str(value))
-        fault = figure_fault(name, number)
-        if fault is not None:
-            raise SpecError(Diagnostic("argument", fault))
-        found[symbol(name)] = number
-    return found

@@ -9,7 +9,7 @@ from costmodel.plot.memory import memory
 from costmodel.plot.picture import Picture
 from costmodel.plot.regime import regime
 from costmodel.plot.roofline import roofline
-from costmodel.plot.subject import Subject
+from costmodel.plot.subject import CONTEXTS, Subject
 from costmodel.plot.throughput import latency, throughput
 
 KINDS: dict[str, Callable[[Subject], Picture]] = {
@@ -21,3 +21,10 @@ KINDS: dict[str, Callable[[Subject], Picture]] = {
     "breakdown": breakdown,
 }
 NEED_DEVICE = frozenset({"throughput", "latency", "roofline", "regime"})
+
+
+def contexts_of(kind: str, asked: tuple[int, ...], devices: int) -> tuple[int, ...]:
+    """The contexts of the curves; where none is asked for, some short and long ones, or one in the middle."""
+    if asked:
+        return asked
+    return CONTEXTS if devices < 2 and kind != "breakdown" else CONTEXTS[1:2]

@@ -14,11 +14,10 @@ from costmodel.comparison import MORE_IS_BETTER, BreakEven, Comparison, Crossing
 from costmodel.figures import Figure, as_float, as_json
 from costmodel.render.answers import shown_expr, workload_dims
 from costmodel.render.evaluation import shown_value
-from costmodel.render.html import table as html_table
-from costmodel.render.latex import latex
+from costmodel.render.notebook import Paged
 from costmodel.render.numbers import decimal, plain, scaled, significant
-from costmodel.render.page import WIDTH, Page
-from costmodel.render.words import conventions, device_name, order, symbols, workload
+from costmodel.render.page import Page
+from costmodel.render.words import conventions, device_name, order, workload
 from costmodel.symbols import is_number
 
 _GROUPS = (
@@ -55,7 +54,7 @@ _PLACES = {
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ComparisonAnswer:
+class ComparisonAnswer(Paged):
     """A comparison ready to be shown; `columns`, `ratios` and `break_evens` are its parts."""
 
     found: Comparison
@@ -139,9 +138,6 @@ class ComparisonAnswer:
 
     def __repr__(self) -> str:
         return f"<Comparison of {', '.join(self.labels)}>"
-
-    def __str__(self) -> str:
-        return self.page(WIDTH).show()
 
     def page(self, width: int) -> Page:
         page = Page(width)
@@ -412,20 +408,6 @@ class ComparisonAnswer:
         exprs = [c.cells[n].found.expr for c in self.found.columns for n in ("bytes", "latency") if n in c.cells]
         chosen = any(expr is not None and expr.has(Max, Min) for expr in exprs)
         return "on the branches that hold here" if chosen else ""
-
-    # --- for notebooks
-
-    def _repr_html_(self) -> str:
-        header = ["", *self.labels, *(f"{label} / {self.labels[0]}" for label in self.labels[1:])]
-        names = symbols(self.found.columns[0].compiled, self.names)
-        rows = []
-        for name in self.found.names:
-            ratios = [r for r in self.ratios if r.name == name]
-            shown = [
-                f"${latex(r.found.expr, names)}$" if r.found.expr is not None else _times(r.found.value) for r in ratios
-            ]
-            rows.append([name, *(self._shown(name, i) for i in range(len(self.labels))), *shown])
-        return html_table(header, rows, self.verdict)
 
 
 def _short(label: str) -> str:

@@ -18,7 +18,7 @@ from costmodel.fitting import changes_to_fit
 from costmodel.quantities import Quantities
 from costmodel.quantity_names import PER_STEP, QUANTITIES
 from costmodel.render.answers import all_dims, header, shown_expr
-from costmodel.render.html import table as html_table
+from costmodel.render.notebook import Paged
 from costmodel.render.numbers import counted, decimal, milliseconds, plain, rate, scaled, significant, with_prefix
 from costmodel.render.page import Page
 from costmodel.render.words import conventions, device_name, order, workload
@@ -40,7 +40,7 @@ _GROUPS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class Evaluation(Paged):
     """A model's quantities at a point."""
 
     compiled: Compiled
@@ -128,10 +128,6 @@ class Evaluation:
             page.table([(c.option, c.what) for c in changes], "ll", expand=1)
         page.counted(conventions(table, self.quantities, price="cost_per_million_tokens" in self.exprs))
         return page
-
-    def html(self) -> str:
-        """The same as a table for a notebook."""
-        return html_table(("quantity", "", ""), self.rows(), self._verdict())
 
     def rows(self) -> list[tuple[str, str, str]]:
         """What each quantity is called, its figure, and its closed form or what is to be said of it."""

@@ -53,7 +53,12 @@ def _rows(block: Rows) -> str:
 
     head = f"<thead>{line(block.header, 'th')}</thead>" if block.header is not None else ""
     body = "".join(line(row, "td") for row in block.rows)
-    return f'<div style="overflow-x:auto"><table>{head}<tbody>{body}</tbody></table></div>'
+    return scrolled(f"<table>{head}<tbody>{body}</tbody></table>")
+
+
+def scrolled(html: str) -> str:
+    """What may be wider than the page, and is then moved sideways by itself."""
+    return f'<div style="overflow-x:auto">{html}</div>'
 
 
 _ALIGNED = {"l": "left", "r": "right"}

@@ -81,8 +81,9 @@ def _rows(lines: Iterable[str]) -> str:
     rows = []
     for line in lines:
         left, _, right = line.partition("&")
-        cells = "".join(f"<mtd>{''.join(_Reader(side).row())}</mtd>" for side in (left, right))
-        rows.append(f"<mtr>{cells}</mtr>")
+        sides = (("right", left), ("left", right))
+        cells = (f'<mtd style="text-align:{to}">{"".join(_Reader(side).row())}</mtd>' for to, side in sides)
+        rows.append(f"<mtr>{''.join(cells)}</mtr>")
     return f'<math display="block"><mtable>{"".join(rows)}</mtable></math>'
 
 

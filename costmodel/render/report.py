@@ -34,12 +34,13 @@ from costmodel.render.mathml import display, mathml
 from costmodel.render.numbers import milliseconds, plain, rate, scaled, with_prefix
 from costmodel.render.words import conventions, device_name, workload
 from costmodel.solve.budget import Unsolvable, budget
-from costmodel.source import Source, SpecError
+from costmodel.source import Diagnostic, Source, SpecError
 from costmodel.suggest import suggest
 from costmodel.symbols import batch_size, seq_len
 
 # what of a line a formula may take, in digits: a page of 54 em
 _ROOM, _LONGEST = 58.0, 4000
+_MOST_COLUMNS = 6
 _STATUS = {"crosses": "good", "always": "good", "does_not_fit": "bad", "beyond_memory": "warn", "never": "warn"}
 
 
@@ -83,17 +84,34 @@ class Entry:
         return f"{self.compiled.title}{on}, {workload(self.quantities.table, self.point)}"
 
 
+def usual_context(quantities: Quantities) -> int | None:
+    """The context of a report that is asked for none: 8,192 tokens, where the costs follow it."""
+    table = quantities.table
+    follows = seq_len in table.flops.free_symbols | table.bytes.free_symbols | table.memory.free_symbols
+    return 8192 if follows else None
+
+
 class Report:
     """A page: of one entry all there is; of several what tells them apart, then each with its pictures.
 
     `seconds` is how long the answer for an entry, or a picture, may take to be solved.
+
+    Raises:
+        SpecError: there are more entries than fit beside each other.
     """
 
     def __init__(self, entries: Sequence[Entry], seconds: float = 10) -> None:
+        if len(entries) > _MOST_COLUMNS:
+            message = f"{len(entries)} columns do not fit beside each other: at most {_MOST_COLUMNS}"
+            raise SpecError(Diagnostic("argument", message))
         self.entries = tuple(entries)
         self.seconds = seconds
         self.pictures: list[tuple[str, Picture]] = []
         self.colors: set[str] = set()
+
+    @property
+    def title(self) -> str:
+        return self.entries[0].title if len(self.entries) == 1 else self._comparison.title
 
     def html(self) -> str:
         """The page.
@@ -107,7 +125,6 @@ class Report:
                     assert entry.found.why is not None
         parts = [*self._one(self.entries[0])] if len(self.entries) == 1 else [*self._several()]
         body = "\n".join(parts)
-        title = self.entries[0].title if len(self.entries) == 1 else self._comparison.title
         return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -115,7 +132,7 @@ class Report:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; \
 script-src 'unsafe-inline'">
-<title>{escape(title)}</title>
+<title>{escape(self.title)}</title>
 <style>
 {style(self.colors)}
 {asset("report.css")}</style>
@@ -327,7 +344,7 @@ script-src 'unsafe-inline'">
     def _together(self) -> Subject | None:
         """One picture of all, where they are one spec on several devices."""
         first = self.entries[0]
-        if any(entry.compiled is not first.compiled for entry in self.entries) or len(self.entries) > 6:
+        if any(entry.compiled is not first.compiled for entry in self.entries) or len(self.entries) > _MOST_COLUMNS:
             return None
         contexts = () if first.context is None else (first.context,)
         return Subject(first.compiled, tuple(e.quantities for e in self.entries), contexts, (), {})

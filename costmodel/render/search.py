@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from costmodel.figures import as_float, as_json
+from costmodel.figures import Figure, as_float, as_json
 from costmodel.quantity_names import QUANTITIES
 from costmodel.render.evaluation import shown_value
+from costmodel.render.notebook import Paged
 from costmodel.render.numbers import plain
 from costmodel.render.page import Page
 
@@ -20,12 +21,25 @@ _SHOWN = 8
 _TRENDS = {1: "rises", -1: "falls", 0: "stays"}
 
 
-@dataclass(frozen=True)
-class SearchAnswer:
+@dataclass(frozen=True, repr=False)
+class SearchAnswer(Paged):
     """What a search has found, for people and for programs."""
 
     searched: Searched
     conditions: Sequence[str]
+
+    @property
+    def best(self) -> Mapping[str, str | Fraction] | None:
+        """The best point, by the names of what varies; None where no point meets the conditions."""
+        return self.searched.found[0].point if self.searched.found else None
+
+    @property
+    def value(self) -> Figure | None:
+        """The objective there, exactly."""
+        return self.searched.found[0].value if self.searched.found else None
+
+    def __repr__(self) -> str:
+        return f"<Search for {self.searched.objective} over {self.searched.points:,} points>"
 
     def page(self, width: int) -> Page:
         searched, page = self.searched, Page(width)

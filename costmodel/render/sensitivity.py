@@ -19,11 +19,11 @@ from costmodel.quantities import Quantities
 from costmodel.quantity_names import QUANTITIES
 from costmodel.render.answers import shown_expr
 from costmodel.render.evaluation import shown_value
-from costmodel.render.html import table as html_table
 from costmodel.render.latex import Symbols, latex
+from costmodel.render.notebook import Paged
 from costmodel.render.numbers import percent, plain, significant, with_prefix
-from costmodel.render.page import WIDTH, Page
-from costmodel.render.words import conventions, device_name, order, symbols, workload
+from costmodel.render.page import Page
+from costmodel.render.words import conventions, device_name, order, workload
 from costmodel.sensitivity import Change, Neighbour, Row, Sensitivity
 from costmodel.symbols import batch_size, seq_len
 from costmodel.walk import walk
@@ -33,7 +33,7 @@ _LONGEST = 110
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SensitivityAnswer:
+class SensitivityAnswer(Paged):
     """The parameters of a quantity at a point, the one it follows most first, ready to be shown.
 
     `answer["num_layers"]` is a parameter's row: its elasticity, the change for 10 % more, the next whole values.
@@ -91,9 +91,6 @@ class SensitivityAnswer:
 
     def __repr__(self) -> str:
         return f"<Sensitivity of {self.of} of {self.compiled.name}, {len(self.rows)} parameters>"
-
-    def __str__(self) -> str:
-        return self.page(WIDTH).show()
 
     def page(self, width: int) -> Page:
         page = Page(width)
@@ -293,24 +290,6 @@ class SensitivityAnswer:
         if row.sides is None:
             return [("", row.elasticity)]
         return [(", below", row.sides[0]), (", above", row.sides[1])]
-
-    # --- for notebooks
-
-    def _repr_html_(self) -> str:
-        names = symbols(self.compiled, self.names)
-        header = ["parameter", "is", "elasticity", "", "10% more", "next values"]
-        rows = [
-            [
-                row.name,
-                self._at(row),
-                self._slope(row),
-                " | ".join(f"${_latex(c.expr, names)}$" for _, c in self._closed(row) if c.expr is not None),
-                self._more(row.change),
-                ", ".join(map(self._next, row.neighbours)),
-            ]
-            for row in self._shown
-        ]
-        return html_table(header, rows, self._verdict)
 
 
 def _latex(expr: Expr, names: Symbols) -> str:

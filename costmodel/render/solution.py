@@ -21,6 +21,7 @@ from costmodel.quantities import Quantities
 from costmodel.question import Condition
 from costmodel.render.answers import header, shown_expr
 from costmodel.render.latex import latex
+from costmodel.render.notebook import Paged
 from costmodel.render.numbers import decimal, in_unit, plain, scaled, significant, told_apart, with_prefix
 from costmodel.render.page import Page
 from costmodel.render.words import conventions, device_name, order, symbols, workload
@@ -36,8 +37,8 @@ _MOST_ROWS = 20
 _MOST_DIGITS = 40
 
 
-@dataclass(frozen=True)
-class SolutionAnswer:
+@dataclass(frozen=True, repr=False)
+class SolutionAnswer(Paged):
     """A solution with what it was asked of."""
 
     compiled: Compiled
@@ -122,6 +123,9 @@ class SolutionAnswer:
         return as_json(value * self.solution.unknown.scale)
 
     # --- for people
+
+    def __repr__(self) -> str:
+        return f"<Solution for {self.solution.unknown.name} of {self.compiled.name}: {self.solution.status}>"
 
     def page(self, width: int) -> Page:
         page = Page(width)

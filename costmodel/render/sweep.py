@@ -8,6 +8,7 @@ from typing import Any
 
 from costmodel.names import nearest
 from costmodel.render.html import table
+from costmodel.render.notebook import Shown
 
 
 def span_said(seconds: float) -> str:
@@ -32,7 +33,7 @@ _SHOWN = 10
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SweepTable(Mapping[str, Any]):
+class SweepTable(Shown, Mapping[str, Any]):
     """A sweep's columns as NumPy arrays, by name; `units` of those that have one. In a notebook, a table.
 
     Example:

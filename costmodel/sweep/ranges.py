@@ -51,6 +51,11 @@ class Axis:
         return Fraction(self.figures[-1]) if isinstance(self.figures, range) else max(self.figures)
 
     @property
+    def rising(self) -> Axis:
+        """The same with its figures in order."""
+        return self if isinstance(self.figures, range) else Axis(self.name, tuple(sorted(self.figures)))
+
+    @property
     def whole(self) -> bool:
         return isinstance(self.figures, range) or all(value.denominator == 1 for value in self.figures)
 
