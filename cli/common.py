@@ -7,7 +7,8 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,18 @@ def command_line(*without: str) -> str:
             option = [max(param.opts, key=len)] if isinstance(param, click.Option) else []
             words += option if one is True else [*option, shlex.quote(str(one))]
     return " ".join(words)
+
+
+@contextmanager
+def library_for(what: str) -> Iterator[None]:
+    """What is imported within is an extra; where it is missing, which is said."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        name = str(error.name).partition(".")[0]
+        if name not in ("numpy", "pyarrow"):
+            raise
+        raise refuse(f"{what} needs {name}, which is not installed", "pip install 'costmodel[sweep]'") from None
 
 
 # --- output

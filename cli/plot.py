@@ -8,17 +8,33 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from costmodel.device import find_device
+from costmodel.names import prose
 from costmodel.plot.files import FORMATS, check_ending, drawn
+from costmodel.plot.grid import grid
 from costmodel.plot.kinds import KINDS, NEED_DEVICE, contexts_of
+from costmodel.plot.picture import Picture
 from costmodel.plot.subject import Subject
 from costmodel.solve.budget import Unsolvable, budget
 from costmodel.sweep.ranges import axis
 
-from .common import MOST_DEVICES, MOST_WORKLOAD, compiled, fraction_option, quantities_of, refuse, whole, write
+from .common import (
+    MOST_DEVICES,
+    MOST_WORKLOAD,
+    compiled,
+    fraction_option,
+    library_for,
+    quantities_of,
+    refuse,
+    whole,
+    write,
+)
 from .options import DEVICE, MODEL, OneOf, options
 
+SWEPT = (".parquet", ".csv")
+_OF_A_SWEEP = ("x", "y", "by", "only")
 _MOST_LISTED = 1_000
 _WITH_CONTEXT_AXIS = frozenset({"regime", "memory"})
 _WITH_BATCH_AXIS = frozenset({"throughput", "latency", "regime", "memory"})
@@ -31,6 +47,10 @@ _AT_ONE_BATCH = frozenset({"roofline", "breakdown", "memory"})
 @options(DEVICE)
 @click.option("--batch-size", metavar="RANGE", help="A batch size, or the ends of its axis: 1:4096.")
 @click.option("--seq-len", metavar="RANGE", help="Contexts, a curve each: 256,2048,8192; in `regime` also 64:131072.")
+@click.option("--x", metavar="NAME", help="Of a sweep's file: along what.  [default: batch_size, if it varies]")
+@click.option("--y", metavar="QUANTITY", help="Of a sweep's file: what.  [default: throughput, if it is there]")
+@click.option("--by", metavar="NAMES", help="Of a sweep's file: a line for each.  [default: all else that varies]")
+@click.option("--only", multiple=True, metavar="NAME=VALUE", help="Of a sweep's file: rows of which this holds.")
 @options(MODEL, "budget", "output", "overwrite")
 def command(spec: str, kind: str, **given: Any) -> None:
     """A picture, drawn from the closed forms: kinks, asymptotes and limits are exact. The file's name says which
@@ -40,8 +60,20 @@ def command(spec: str, kind: str, **given: Any) -> None:
     costmodel plot llama-3.1:8b --device h100-nvl --seq-len 256,2048,8192 -o throughput.svg
     costmodel plot mixtral:8x7b --kind roofline --device h200-sxm --seq-len 1024 --batch-size 32 -o roofline.svg
     costmodel plot gemma-2:9b --kind memory --device h100-sxm,h200-sxm --seq-len 8192 -o memory.html
+
+    A file that `sweep` wrote is drawn too: a quantity along what varied.
+
+    \b
+    costmodel sweep llama-3.1:8b --device h100-nvl,h200-sxm --batch-size 1:64 --seq-len 1024:8192:*8 -o grid.parquet
+    costmodel plot grid.parquet --y latency --only seq_len=8192 -o grid.svg
     """
     path = _path(given["output"])
+    if Path(spec).suffix.lower() in SWEPT:
+        write(path, drawn(_swept(Path(spec), given), path), bool(given["overwrite"]))
+        return
+    for option in _OF_A_SWEEP:
+        if given[option]:
+            raise refuse(f"--{option} is for a file that `sweep` wrote, {prose(SWEPT, 'or')}")
     if given["device"] is None and kind in NEED_DEVICE:
         raise refuse(f"a picture of {kind} needs a device", "--device h100-sxm")
     seconds = float(fraction_option("budget", given["budget"], most=10**6))
@@ -59,6 +91,23 @@ def _path(output: str | None) -> Path:
         raise refuse("-o says where the picture goes", f"-o FILE{FORMATS[0]}, FILE{FORMATS[1]} or FILE{FORMATS[2]}")
     check_ending(Path(output))
     return Path(output)
+
+
+def _swept(path: Path, given: Mapping[str, Any]) -> Picture:
+    context = click.get_current_context()
+    for param in context.command.params:
+        name = param.name or ""
+        if name in ("spec", "output", "overwrite", *_OF_A_SWEEP) or not param.expose_value:
+            continue
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise refuse(f"{max(param.opts, key=len)} is for a spec: a sweep is drawn as it was computed")
+    with library_for("a sweep's file"):
+        from costmodel.sweep.curves import curves
+        from costmodel.sweep.plan import GREATEST
+
+    by = [name.strip() for name in given["by"].split(",")] if given["by"] is not None else None
+    found = curves(path, given["x"], given["y"], by, given["only"])
+    return grid(found, found.y in GREATEST)
 
 
 def _subject(spec: str, kind: str, given: Mapping[str, Any]) -> Subject:

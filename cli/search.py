@@ -11,9 +11,9 @@ from costmodel.compile import one_of
 from costmodel.quantity_names import QUANTITIES
 from costmodel.render.search import SearchAnswer
 
-from .common import emit_json, emit_page, refuse, width
+from .common import emit_json, emit_page, library_for, refuse, width
 from .options import MODEL, PAGE, REQUEST, options
-from .sweep import library_for, question
+from .sweep import question
 
 
 @click.command("search")

@@ -17,7 +17,7 @@ from costmodel.quantity_names import QUANTITIES
 from costmodel.render.sweep import bytes_said, span_said
 from costmodel.sweep.ranges import OF_DEVICE, Axis, axis
 
-from .common import compiled, fraction_option, refuse, run_of, whole
+from .common import compiled, fraction_option, library_for, refuse, run_of, whole
 from .options import MODEL, REQUEST, options
 
 if TYPE_CHECKING:
@@ -94,18 +94,6 @@ def command(specs: tuple[str, ...], output: str, **given: Any) -> None:
     )
     rate = f"{written.points / written.seconds:,.0f} a second" if not written.resumed else ""
     click.echo(f"{output}: {kept} in {span_said(written.seconds)}{again}" + (f", {rate}" if rate else ""))
-
-
-@contextmanager
-def library_for(what: str) -> Iterator[None]:
-    """What is imported within is an extra; where it is missing, which is said."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        name = str(error.name).partition(".")[0]
-        if name not in ("numpy", "pyarrow"):
-            raise
-        raise refuse(f"{what} needs {name}, which is not installed", "pip install 'costmodel[sweep]'") from None
 
 
 def question(specs: tuple[str, ...], given: Mapping[str, Any]) -> Question:
