@@ -18,6 +18,7 @@ import click
 from sympy import Expr
 
 from costmodel import library
+from costmodel.api import load
 from costmodel.cli.main import COMMANDS, group
 from costmodel.device import VECTOR, shipped_device
 from costmodel.dtypes import DTYPE_NAMES, dtype
@@ -28,9 +29,11 @@ from costmodel.render.latex import lettered
 from costmodel.render.listing import shown_default
 from costmodel.render.markdown import math, plain_text
 from costmodel.render.numbers import plain, with_prefix
+from costmodel.results import Plot
 from costmodel.units import UNITS, USD
 
 from . import models
+from .lines import lines
 from .markdown import code, fenced, table
 
 FOLDER = Path(__file__).parent
@@ -212,9 +215,18 @@ PAGES: dict[str, Callable[[], str]] = {
     "quantities.md": quantities,
     "devices.md": devices,
     "commands.md": commands,
+    "explanation/lines-256.svg": lambda: lines("llama-3.1:8b", "h100-nvl", 256, -100, 800),
+    "explanation/lines-8192.svg": lambda: lines("llama-3.1:8b", "h100-nvl", 8192, -40, 80),
+}
+# drawn by matplotlib, whose releases differ in what they write: held against the figures in them alone
+PICTURES: dict[str, Callable[[], Plot]] = {
+    "explanation/regime.svg": lambda: load("llama-3.1:8b").plot("regime", "h100-nvl"),
+    "how-to/throughput.svg": lambda: load("llama-3.1:8b").plot("throughput", "h100-nvl", seq_len=[256, 2048, 8192]),
 }
 
 
 if __name__ == "__main__":
     for file, page in PAGES.items():
         FOLDER.joinpath(file).write_text(page(), encoding="utf-8", newline="\n")
+    for file, picture in PICTURES.items():
+        picture().save(FOLDER / file, overwrite=True)

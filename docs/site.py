@@ -20,6 +20,7 @@ from costmodel.render.report import highlighted
 from costmodel.source import Source
 
 _OPENING = re.compile(r"`{3,}(\w*) *(.*)")
+_FILE = re.compile(r"[\w.-]+\.\w+")
 _PROMPT = re.compile(r"(\$|>>>|\.\.\.) ")
 
 
@@ -63,9 +64,13 @@ class _Blocks(Preprocessor):  # type: ignore[misc]
 
 def block(language: str, name: str, text: str) -> str:
     """A block of code, its file or command above it."""
-    shown = f"{'costmodel ' if language == 'json' and not name.endswith('.json') else ''}{name}"
+    shown = f"costmodel {name}" if language == "json" and not _FILE.fullmatch(name) else name
     head = f'<div class="name"><code>{escape(shown)}</code></div>\n' if name else ""
-    body = highlighted(Source(name, text)) if language == "arch" else "\n".join(map(_line, text.split("\n")))
+    body = (
+        highlighted(Source(name, text))
+        if language == "arch" or name.endswith(".arch")
+        else "\n".join(map(_line, text.split("\n")))
+    )
     return f'{head}<pre tabindex="0"><code class="language-{language or "text"}">{body}\n</code></pre>'
 
 

@@ -5,8 +5,9 @@ A page is read from top to bottom in a folder of its own. A block in `arch` is a
 output, one in `python` statements behind `>>>` and theirs. A line `...` in an output stands for any number of lines.
 `--update-golden` writes what is printed now into the page. A block in `json` with a command line behind it has the
 shape of that command's machine form: the same keys, and values of the same types; a key in capitals stands for any,
-and a value in a list has one of the shapes in it. With a name that ends in `.json` behind it, it is a file for later
-examples. What stands between the markers of `embed` is what it writes there.
+and a value in a list has one of the shapes in it. A block of any other language with a file's name behind it is a file
+for later examples, a spec that is wrong on purpose too. What stands between the markers of `embed` is what it writes
+there.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NAMES = [str(path.relative_to(ROOT)) for path in PAGES]
 FENCE = re.compile(r"```(\w*) *(.*)")
 ANYTHING = "..."
+RUN = ("arch", "console", "python")
 KINDS = {int: "number", float: "number", str: "text", bool: "truth", list: "list", dict: "object"}
 
 
@@ -84,8 +86,8 @@ def blocks(text: str) -> Iterator[Block]:
 
 
 def is_file(block: Block) -> bool:
-    """Whether a block in `json` is a file for later examples, and no machine form."""
-    return block.language == "json" and re.fullmatch(r"[\w.-]+\.json", block.name) is not None
+    """Whether a block is only a file for later examples."""
+    return block.language not in RUN and re.fullmatch(r"[\w.-]+\.\w+", block.name) is not None
 
 
 def write(block: Block) -> None:

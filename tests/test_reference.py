@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 import costmodel as cm
@@ -11,7 +13,7 @@ from costmodel.ops import OPERATIONS
 from costmodel.quantity_names import QUANTITIES
 from costmodel.units import UNITS
 from docs.models import cache, contexts, work
-from docs.reference import FOLDER, PAGES
+from docs.reference import FOLDER, PAGES, PICTURES
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -20,6 +22,14 @@ def test_the_page_is_current(name: str, request: pytest.FixtureRequest) -> None:
     if request.config.getoption("--update-golden"):
         path.write_text(now, encoding="utf-8", newline="\n")
     assert path.read_text(encoding="utf-8").splitlines() == now.splitlines(), "`make reference` writes it again"
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_picture_is_current(name: str) -> None:
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    there = {said.strip() for said in re.findall(r"<text[^>]*>([^<]*)</text>", text)}
+    now = {said.strip() for said in re.findall(r"<text[^>]*>([^<]*)</text>", PICTURES[name]()._repr_svg_())}
+    assert there == now and len(now) > 10
 
 
 @pytest.mark.parametrize(
