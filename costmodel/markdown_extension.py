@@ -31,6 +31,7 @@ from markdown.preprocessors import Preprocessor
 
 from costmodel.cli.regions import answered, fence_behind
 from costmodel.render.diagnostics import render
+from costmodel.render.markdown import spaced
 from costmodel.render.mathml import displayed, mathml
 from costmodel.source import Diagnostic, SpecError
 
@@ -144,7 +145,7 @@ class _Blocks(Preprocessor):  # type: ignore[misc]
 
 def _as_mathml(latex: str, write: Callable[[str], str]) -> str:
     try:
-        return write(latex)
+        return write(spaced(latex))
     except ValueError as fault:
         raise SpecError(Diagnostic("marker", f"this formula is none that costmodel writes: {latex}")) from fault
 
