@@ -288,6 +288,16 @@ BENCHMARKS = (
         1.5,
     ),
     Benchmark("the same, asked again", "import click", process(*CROSSOVER), imports("click"), 3),
+    *(
+        Benchmark(
+            f"costmodel {command} llama-3.1:8b",
+            "that crossover, asked first",
+            process(COSTMODEL, command, "llama-3.1:8b", "--no-cache"),
+            process(*CROSSOVER, "--no-cache"),
+            1.2,
+        )
+        for command in ("latex", "formula", "graph")
+    ),
     Benchmark("a crossover of a shipped model", "import sympy", crossover_of_each, imports("sympy"), 1 / 22, 3),
     Benchmark("check of a shipped model", "import sympy", check_of_each, imports("sympy"), 1 / 8, 3),
     Benchmark(

@@ -205,15 +205,21 @@ def emit(text: str, options: Mapping[str, Any]) -> None:
 
 def write(path: Path, data: bytes, overwrite: bool) -> None:
     """The whole file or nothing; never over one that is there unless told so."""
+    named = f"-o {_shortened(str(path))}"
     if os.path.isdir(path):
-        raise refuse(f"-o {path}: this is a folder, not a file")
+        raise refuse(f"{named}: this is a folder, not a file")
     if not os.path.isdir(path.parent):
-        raise refuse(f"-o {path}: there is no folder `{path.parent}`")
+        raise refuse(f"{named}: there is no folder `{_shortened(str(path.parent))}`")
     if os.path.exists(path) and not overwrite:
-        raise refuse(f"-o {path}: there is such a file already", "--overwrite writes over it")
+        raise refuse(f"{named}: there is such a file already", "--overwrite writes over it")
     try:
         write_whole(path, data, overwrite)
     except FileExistsError:
-        raise refuse(f"-o {path}: there is such a file already", "--overwrite writes over it") from None
+        raise refuse(f"{named}: there is such a file already", "--overwrite writes over it") from None
     except OSError as error:
-        raise refuse(f"-o {path}: {(error.strerror or 'cannot be written').lower()}") from None
+        raise refuse(f"{named}: {(error.strerror or 'cannot be written').lower()}") from None
+
+
+def _shortened(name: str) -> str:
+    """A name of which both ends can be read, so that what is wrong with it can be read too."""
+    return name if len(name) <= 90 else f"{name[:44]}…{name[-44:]}"

@@ -165,3 +165,48 @@ def test_plain_text_shows_as_it_is() -> None:
     assert plain_text("# a_b*c `d` [e](f) ~g~ <h> &amp; $i$ |\n1. \\") == (
         "\\# a\\_b\\*c \\`d\\` \\[e\\](f) \\~g\\~ &lt;h&gt; &amp;amp; &#36;i&#36; \\| 1. \\\\"
     )
+
+
+def test_a_long_name_of_a_file_leaves_room_for_the_reason(cli: Cli) -> None:
+    done = cli("latex", "gpt-2", "-o", "a" * 300 + ".tex")
+    assert done.status == 2
+    assert "file name too long" in " ".join(done.err.split()) and len(done.err) < 200
+
+
+def test_several_contexts_are_worked_through(cli: Cli) -> None:
+    """The article's two: 8,192 tokens never cross, 256 do at 432.5."""
+    done = cli(*ARTICLE[:2], "--device", "h100-nvl", "--seq-len", "8192, 256", "--format", "markdown")
+    assert done.status == 0 and markdown_faults(done.out) == []
+    first, second = done.out.partition("### In figures, at 256 tokens")[::2]
+    assert "= -16.33" in first and "-16.33" not in second
+    assert r"turns compute-bound at $b^{\ast} = 432.51$" in second and "| 433 |" in second
+    alone = cli(*ARTICLE[:2], "--seq-len", "8192,256")
+    assert alone.status == 2 and "several contexts are worked through on a device" in alone.err
+    for contexts, said in (
+        ("8192,0", "a whole number, 1 or more"),
+        ("8192,", "takes a whole number"),
+        ("1,2,3,4,5,6,7", "at most 6"),
+    ):
+        refused = cli(*ARTICLE[:2], "--device", "h100-nvl", "--seq-len", contexts)
+        assert refused.status == 2 and said in refused.err
+
+
+def test_a_dim_that_is_written_as_a_total_keeps_its_letter() -> None:
+    text = 'model m "M"\ndim width = 64 as "N"\ndim wide = 2 * width as "C"\ndim n = 3 as "M"\n'
+    text += (
+        "graph forward(tokens[batch_size, new_tokens]) {\n weight E[n -> width], U[width -> wide], D[wide -> width]\n"
+    )
+    text += " return matmul(matmul(lookup(tokens, E), U), D)\n}"
+    model = cm.parse(text)
+    document = (
+        Derivation(
+            Notation(model.compiled, {}), Run(), model.cost(device="h100-nvl").quantities, model.crossover("h100-nvl")
+        )
+        .document()
+        .markdown()
+    )
+    assert "N_{\\text{total}} &= " in document and "| $N$ | width | 64 |" in document
+    for letter in "CMN":
+        assert f"\n{letter} &=" not in document and f"${letter} \\approx" not in document
+    found = model.cost()._repr_latex_()
+    assert r"C_{\text{total}} &=" in found and r"M_{\text{total}} &=" in found

@@ -60,13 +60,17 @@ Cells = tuple[Words, ...]
 
 @dataclass(frozen=True, eq=False)
 class Derivation:
-    """What a pass costs, derived; with an `answer` also where it turns compute-bound."""
+    """What a pass costs, derived; with an `answer` also where it turns compute-bound.
+
+    `elsewhere` are the answers at other contexts, of which the figures alone are given.
+    """
 
     notation: Notation
     run: Run
     quantities: Quantities
     answer: Crossover | None = None
     made_by: str = ""
+    elsewhere: tuple[Crossover, ...] = ()
 
     @property
     def compiled(self) -> Compiled:
@@ -108,7 +112,7 @@ class Derivation:
     def _letter(self, letter: str, table: CostTable) -> str:
         """A quantity's letter, with the phase where there are several."""
         phase = table.dataflow.phase.replace("_", " ")
-        return rf"{letter}_{{\text{{{phase}}}}}" if len(self.passes) > 1 else letter
+        return rf"{letter}_{{\text{{{phase}}}}}" if len(self.passes) > 1 else self.notation.whole(letter)
 
     @cached_property
     def _roots(self) -> list[tuple[Formulas, Part]]:
@@ -136,7 +140,8 @@ class Derivation:
         yield from self._bytes()
         yield from self._memory()
         if crossing is not None:
-            yield from crossing.blocks()
+            others = [(replace(self.notation, point=answer.point), answer) for answer in self.elsewhere]
+            yield from crossing.blocks([DerivedCrossover(notation, self.run, answer) for notation, answer in others])
 
     @cached_property
     def _crossing(self) -> DerivedCrossover | None:
@@ -357,7 +362,7 @@ class Derivation:
         yield Paragraph(("Over the layers and the batch,",))
         equations: list[Equation] = []
         for formulas, root in self._roots:
-            shown = "C" if len(self.derived) == 1 else self._letter("C", formulas.table)
+            shown = self.notation.whole("C") if len(self.derived) == 1 else self._letter("C", formulas.table)
             equations.append(equation(shown, formulas.assembled(root)))
         for table in self.passes:
             equations.append(equation(self._letter("C", table), self.notation.of(table.flops)))
@@ -402,7 +407,7 @@ class Derivation:
         yield from self._experts()
         yield Paragraph(("In figures,",))
         same = len({table.bytes for table in self.passes}) == 1
-        shown = [("M" if same else self._letter("M", table), table.bytes) for table in self.passes]
+        shown = [(self.notation.whole("M") if same else self._letter("M", table), table.bytes) for table in self.passes]
         yield Display(tuple(equation(letter, self.notation.of(moved)) for letter, moved in dict(shown).items()))
 
     def _experts(self) -> Iterator[Block]:
@@ -444,7 +449,7 @@ class Derivation:
         yield Heading(2, "Memory")
         if root is not None and root.children:
             yield Paragraph(("The model has",))
-            first = equation("N", formulas.assembled(root), notation.of(table.params))
+            first = equation(notation.whole("N"), formulas.assembled(root), notation.of(table.params))
             yield Display((first, *formulas.parts(root)))
             active = "" if table.active_params == table.params else ", of which {active} are active for a token"
             counted = words(f"parameters{active}.", active=notation.math(table.active_params))
@@ -466,7 +471,7 @@ class Derivation:
     def _stored(self) -> Iterator[str]:
         each = self.table.bytes_a_parameter
         if each is not None and each != 1:
-            yield rf"{self.notation.of(each)} \, N"
+            yield rf"{self.notation.of(each)} \, {self.notation.whole('N')}"
         yield self.notation.of(self.table.weight_memory)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,7 +16,7 @@ from costmodel.quantities import Quantities
 from costmodel.render.document import Block, Display, Heading, Math, Paragraph, Piece, Table, Words, words
 from costmodel.render.latex import Equation, equation, width
 from costmodel.render.notation import Notation, set_decimal
-from costmodel.render.numbers import decimal, duration, milliseconds, rate, scaled, with_prefix
+from costmodel.render.numbers import decimal, duration, milliseconds, plain, rate, scaled, with_prefix
 from costmodel.render.words import without_memory
 from costmodel.solve.forms import Group, Parts, parts
 from costmodel.solve.memory import StepwiseFit
@@ -204,7 +204,8 @@ class DerivedCrossover:
 
     # --- the derivation
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self, others: Sequence[DerivedCrossover] = ()) -> Iterator[Block]:
+        """The derivation, with the figures put in; then the figures of the same at other contexts."""
         yield from self._fits()
         yield Heading(2, f"Where {self._pass} turns compute-bound")
         flops, read = parts(self.quantities.compute_time), self._read
@@ -214,7 +215,11 @@ class DerivedCrossover:
             yield from self._times(read)
             yield from self._solved(read)
         yield from self._by_case()
-        yield from self._at_the_point()
+        yield from self._at_the_point("In figures")
+        for other in others:
+            yield Heading(3, f"In figures, at {plain(other.answer.point[seq_len])} tokens")
+            yield Paragraph(other.result)
+            yield from other._at_the_point()
         yield from self._by_parameters()
 
     @cached_property
@@ -413,13 +418,14 @@ class DerivedCrossover:
 
     # --- figures
 
-    def _at_the_point(self) -> Iterator[Block]:
+    def _at_the_point(self, heading: str = "") -> Iterator[Block]:
         """The figures put in, with their units."""
         answer, notation = self.answer, self.notation
         solved = answer.solved
         if solved is None:
             return
-        yield Heading(3, "In figures")
+        if heading:
+            yield Heading(3, heading)
         given = [notation.given(s) for s in answer.point if s in self._symbols]
         if given:
             yield Paragraph(("At ", *[p for g in given for p in (g, ", ")][:-1], ","))
@@ -531,13 +537,14 @@ class DerivedCrossover:
             return
         b, each = self._b, table.bytes_a_parameter
         dense = table.active_params == table.params and each is not None
-        active = "N" if table.active_params == table.params else r"N_{\text{active}}"
-        weights = r"\beta_w \, N" if dense else "M_w"
+        flops, moved, params = map(self.notation.whole, "CMN")
+        active = params if table.active_params == table.params else r"N_{\text{active}}"
+        weights = rf"\beta_w \, {params}" if dense else "M_w"
         yield Heading(3, "By parameters alone")
         said = "For short contexts {flops} and {moved}"
         if dense:
             said += " with {beta}, and the size of the model cancels"
-        pieces = {"flops": rf"C \approx 2 \, {active} \, {b}", "moved": rf"M \approx {weights}"}
+        pieces = {"flops": rf"{flops} \approx 2 \, {active} \, {b}", "moved": rf"{moved} \approx {weights}"}
         pieces["beta"] = rf"\beta_w = {self.notation.of(each)}" if each is not None else ""
         yield Paragraph(words(f"{said}:", **{name: Math(piece) for name, piece in pieces.items()}))
         closed = rf"\frac{{M_w \, {self._p}}}{{2 \, {active} \, {self._w}}}"

@@ -26,7 +26,7 @@ from costmodel.render.markdown import display
 from costmodel.render.numbers import plain
 from costmodel.render.page import Page
 from costmodel.render.parts import Standing, definitions, everything, is_flat
-from costmodel.render.words import conventions, order, symbols
+from costmodel.render.words import conventions, order, symbols, whole_letter
 from costmodel.symbols import LEGIBLE_BITS, expanded, is_number, is_zero, put_in, rational, total
 from costmodel.symbols import symbol as symbol_of
 
@@ -231,7 +231,8 @@ class Formulas:
 
     def equations(self, name: str) -> list[Equation]:
         """The sum of parts and its closed form, then each part."""
-        root, shown = self.hierarchy(name), lettered(QUANTITIES[name].letter)
+        root = self.hierarchy(name)
+        shown = whole_letter(lettered(QUANTITIES[name].letter), self.compiled, self.symbols)
         if root is None or not root.children:
             return [equation(shown, latex(self.exprs[name], self.symbols))]
         found = equation(shown, self.assembled(root), latex(self.exprs[name], self.symbols))

@@ -16,7 +16,7 @@ from costmodel.figures import Figure, Open, figure
 from costmodel.render.document import Math
 from costmodel.render.latex import Symbols, inline, latex, number
 from costmodel.render.numbers import decimal
-from costmodel.render.words import order, symbols
+from costmodel.render.words import order, symbols, whole_letter
 from costmodel.symbols import WORKLOAD, put_in, rational
 
 
@@ -46,6 +46,10 @@ class Notation:
             return letter
         base, _, script = letter.partition("_")
         return f"{base}_{{{script}d}}" if script else f"{base}_d"
+
+    def whole(self, letter: str) -> str:
+        """The letter of a pass's FLOPs C, its bytes M, or the parameters N."""
+        return whole_letter(letter, self.compiled, self.symbols)
 
     def of(self, expr: Expr | Boolean) -> str:
         """An expression in LaTeX."""

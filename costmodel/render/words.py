@@ -91,6 +91,12 @@ def given_symbols(compiled: Compiled) -> dict[str, str]:
     return {name: symbol for name, symbol in given.items() if used[symbol] == 1}
 
 
+def whole_letter(letter: str, compiled: Compiled, names: Symbols) -> str:
+    r"""A quantity's letter, `N`; `N_{\text{total}}` where a dim of the spec is written so."""
+    taken = map(names, (*compiled.program.dims, *FIRST))
+    return rf"{letter}_{{\text{{total}}}}" if letter in taken else letter
+
+
 def conventions(
     table: CostTable, quantities: Quantities | None = None, fits: bool = False, timing: bool = True, price: bool = False
 ) -> str:
