@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from html import escape, unescape
@@ -24,6 +25,15 @@ def opened(page: str, folder: Path, dark: bool = False, *flags: str) -> tuple[st
     assert title is not None
     console = "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
     return unescape(title[1]), console
+
+
+def requested(page: str, folder: Path) -> list[str]:
+    """What a page asked of the network as it was opened: by the browser's own log, without what it asks for itself."""
+    log = folder / "net.json"
+    opened(page, folder, False, f"--log-net-log={log}")
+    events = json.loads(log.read_text(encoding="utf-8"))["events"]
+    asked = [event["params"] for event in events if "initiator" in event.get("params", {})]
+    return sorted({params["url"] for params in asked if params["initiator"] != "not an origin"})
 
 
 def framed(page: str, script: str, width: int) -> str:

@@ -22,7 +22,7 @@ from costmodel.render.latex import latex
 from costmodel.render.mathml import display, mathml
 from costmodel.render.report import Entry, Report
 
-from .browser import framed, opened
+from .browser import framed, opened, requested
 from .conftest import Done
 
 Cli = Callable[..., Done]
@@ -164,6 +164,15 @@ def test_each_kind_of_model_has_a_page(spec: str, device: str | None, context: i
         ElementTree.fromstring(formula)
 
 
+def test_several_specs_stand_in_one_picture() -> None:
+    page = Report([entry("llama-3.1:8b"), entry("gemma-2:9b"), entry("mamba-2", context=None)]).html()
+    assert page.count("mamba-2 gives the most: 11,141 tokens/s at batch 521") >= 2
+    text = "".join(Reader(page).text)
+    assert text.count("throughput, tokens/s") == 2  # once for a wide page, once for a narrow one
+    for said in ("fits 72", "fits 35", "fits 521"):
+        assert said in text
+
+
 MESSAGES = [
     (("report", "llama-3.1:8b"), "-o says where the page goes"),
     (("report", "llama-3.1:8b", "-o", "x.pdf"), "a file that ends in .html"),
@@ -231,6 +240,17 @@ def test_every_formula_has_its_mathml(spec: str) -> None:
 
 
 # --- in a browser
+
+
+@pytest.mark.needs("chromium")
+def test_no_request_leaves_the_page(tmp_path: Path) -> None:
+    """Nor would one unseen: with a picture and a script from elsewhere, and its policy lifted, it asks for both."""
+    assert requested(llama(), tmp_path) == []
+    from_elsewhere = '<img src="http://example.com/a.png">' + '<script src="http://example.com/a.js"></script>'
+    open_ = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", llama())
+    urls = requested(open_.replace("<body>", f"<body>{from_elsewhere}"), tmp_path)
+    assert urls == ["http://example.com/a.js", "http://example.com/a.png"]
+    assert requested(llama().replace("<body>", f"<body>{from_elsewhere}"), tmp_path) == []
 
 
 LOOK = """

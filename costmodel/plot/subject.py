@@ -61,13 +61,17 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A model with what it is asked at; `axis` holds the ranges asked for, by the dim's name."""
+    """A model with what it is asked at; `axes` holds the ranges asked for, by the dim's name.
+
+    Several models stand in one picture by their `labels`, one for each of `quantities`; `compiled` is the first.
+    """
 
     compiled: Compiled
     quantities: tuple[Quantities, ...]
     contexts: tuple[int, ...]
     batches: tuple[int, ...]
     axes: Mapping[str, tuple[int, int]]
+    labels: tuple[str, ...] = ()
 
     @property
     def first(self) -> Quantities:
@@ -75,9 +79,8 @@ class Subject:
 
     @cached_property
     def depends_on_context(self) -> bool:
-        table = self.first.table
-        found = table.flops.free_symbols | table.bytes.free_symbols | table.memory.free_symbols
-        return seq_len in found
+        tables = [quantities.table for quantities in self.quantities]
+        return any(seq_len in t.flops.free_symbols | t.bytes.free_symbols | t.memory.free_symbols for t in tables)
 
     @cached_property
     def cases(self) -> tuple[Case, ...]:
@@ -97,16 +100,17 @@ class Subject:
                 )
             )
         found: list[Case] = []
-        for quantities in self.quantities:
+        for i, quantities in enumerate(self.quantities):
             for context in contexts:
-                words = []
-                if len(self.quantities) > 1 and quantities.device is not None:
+                words = [self.labels[i]] if self.labels else []
+                if not self.labels and len(self.quantities) > 1 and quantities.device is not None:
                     words.append(device_name(quantities.device))
                 if len(contexts) > 1 and context is not None:
                     words.append(f"{context:,} tokens")
                 point = {} if context is None else {seq_len: Fraction(context)}
                 quantities.check_point(point)
-                self.compiled.check_dims(quantities.table.dataflow, point)
+                if not self.labels:
+                    self.compiled.check_dims(quantities.table.dataflow, point)
                 hue = SERIES[len(found) % len(SERIES)]
                 found.append(Case(quantities, point, ", ".join(words), hue))
         self._check_free(found[0])
@@ -144,9 +148,10 @@ class Subject:
 
     def of(self, devices: bool = True, context: bool = True) -> str:
         """`Llama 3.1 8B on H100 NVL, decode at 8,192 tokens`."""
-        words = self.compiled.title
-        if devices and self.first.device is not None:
-            words += f" on {prose([device_name(q.device) for q in self.quantities if q.device is not None])}"
+        words = prose(self.labels) if self.labels else self.compiled.title
+        on = list(dict.fromkeys(device_name(q.device) for q in self.quantities if q.device is not None))
+        if on and (devices or len(on) == 1):
+            words += f" on {prose(on)}"
         words += f", {self.phase}"
         if context and self.depends_on_context and len(self.contexts) == 1:
             joint = "of" if self.first.table.dataflow.without_past else "at"

@@ -36,6 +36,7 @@ from costmodel.symbols import batch_size, put_in, rational
 
 _PLACES = 160
 _FARTHEST = 2.0**24
+_NONE_FITS = "Not even one sequence fits on any of these devices"
 
 
 def throughput(subject: Subject) -> Picture:
@@ -265,9 +266,9 @@ class _Batches:
         if len(contexts) == 1:
             best = max(self.cases, key=self._best)
             if self._best(best) == 0:
-                return "Not even one sequence fits on any of these devices"
+                return "Not even one sequence of any fits" if self.subject.labels else _NONE_FITS
             batch = best.answer.optimal_batch_size
-            name = device_name(best.device)
+            name = best.name if self.subject.labels else device_name(best.device)
             return f"{name} gives the most: {rate(self._best(best))} {self.subject.unit}/s at batch {batch:,}"
         critical = self.cases[0].answer.critical_seq_len.value if len(self.subject.quantities) == 1 else None
         if critical is not None and "never" in statuses and statuses[0] != "never":

@@ -301,9 +301,9 @@ script-src 'unsafe-inline'">
         yield f'<section class="verdict"><strong>{escape(found.verdict)}</strong></section>'
         if self.entries[0].device is not None:
             yield self._verdicts(found.labels)
-        subject = self._together()
-        for kind in ("throughput", "memory"):
-            if subject is not None and (kind not in NEED_DEVICE or self.entries[0].device is not None):
+        subject = self._together(found.labels)
+        for kind in ("throughput",) if subject.labels else ("throughput", "memory"):
+            if kind not in NEED_DEVICE or self.entries[0].device is not None:
                 yield self._picture(kind, subject)
         yield f'<h2>Side by side <span class="dim">batch {self._common_batch:,}</span></h2>'
         yield _table(found.value_rows(), classes="figures")
@@ -315,8 +315,6 @@ script-src 'unsafe-inline'">
             yield f"<h2>{escape(label)}</h2>"
             if entry.device is not None:
                 yield f"<p>{escape(' '.join(entry.found.why))}</p>"
-                if subject is None:
-                    yield self._figure(entry, "throughput")
                 yield self._figure(entry, "regime")
             yield self._figure(entry, "breakdown")
         for compiled in {entry.compiled.name: entry.compiled for entry in self.entries}.values():
@@ -341,13 +339,13 @@ script-src 'unsafe-inline'">
             rows.append([label, word, f"{best:,}", f"{rate(there.throughput)} {unit}/s", milliseconds(there.latency)])
         return _table(rows)
 
-    def _together(self) -> Subject | None:
-        """One picture of all, where they are one spec on several devices."""
+    def _together(self, labels: Sequence[str]) -> Subject:
+        """All in one picture, by their devices where they are one spec."""
         first = self.entries[0]
-        if any(entry.compiled is not first.compiled for entry in self.entries) or len(self.entries) > _MOST_COLUMNS:
-            return None
-        contexts = () if first.context is None else (first.context,)
-        return Subject(first.compiled, tuple(e.quantities for e in self.entries), contexts, (), {})
+        contexts = tuple(dict.fromkeys(e.context for e in self.entries if e.context is not None))
+        one_spec = all(entry.compiled is first.compiled for entry in self.entries)
+        quantities = tuple(entry.quantities for entry in self.entries)
+        return Subject(first.compiled, quantities, contexts, (), {}, () if one_spec else tuple(labels))
 
     # --- pictures
 
