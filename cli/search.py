@@ -46,7 +46,8 @@ def command(specs: tuple[str, ...], minimize: str | None, maximize: str | None, 
         from costmodel.sweep.search import search
 
     asked = question(specs, {**given, "wanted": (objective,), "top": None, "by": None, "pareto": None})
-    found = search(plan(replace(asked, axes=tuple(axis.rising for axis in asked.axes))), maximize is not None)
+    rising = tuple(axis.rising for axis in asked.axes)
+    found = search(plan(replace(asked, axes=rising, free_long=False)), maximize is not None)
     answer = SearchAnswer(found, asked.where)
     if given["as_json"]:
         emit_json(answer.as_json(), given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -228,7 +228,7 @@ class Model(Shown):
 
         objective = _one_objective(minimize, maximize)
         asked = _question(self.compiled, device, (objective,), where, options, in_order=True)
-        return SearchAnswer(search(plan(asked), maximize is not None), asked.where)
+        return SearchAnswer(search(plan(replace(asked, free_long=False)), maximize is not None), asked.where)
 
     def solve(
         self,

@@ -204,6 +204,11 @@ class Compiled:
         """The graphs that were expanded so far."""
         return list(self._dataflows.values())
 
+    @property
+    def tables(self) -> Mapping[Run, CostTable]:
+        """What was priced so far."""
+        return dict(self._tables)
+
     def table(self, run: Run) -> CostTable:
         """What a run costs, by operation."""
         found = self._tables.get(run)

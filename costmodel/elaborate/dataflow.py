@@ -48,8 +48,8 @@ class Carried:
 class Dataflow:
     """One graph of a program, expanded for one phase.
 
-    `environment` has the phase's settings in it. `decided` are the symbols that an `if` was decided by;
-    `by_phase` says whether one was decided by the phase.
+    `environment` has the phase's settings in it, `shapes` only those that are no plain numbers. `decided` are the
+    symbols that an `if` was decided by; `by_phase` says whether one was decided by the phase.
     """
 
     program: Program
@@ -65,6 +65,7 @@ class Dataflow:
     carried: tuple[Carried, ...]
     decided: frozenset[Symbol]
     by_phase: bool
+    shapes: Environment
 
     @cached_property
     def network(self) -> nx.MultiDiGraph:

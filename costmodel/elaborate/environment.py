@@ -70,12 +70,15 @@ class Environment:
 
     def value(self, expr: Expr) -> Expr:
         """An expression with the dims' values put in."""
-        if is_number(expr):
-            return expr
         found = self._cache.get(expr)
         if found is None:
-            found = self._cache[expr] = put_in(expr, self.values)
+            found = self._cache[expr] = expr if is_number(expr) else put_in(expr, self.values)
         return found
+
+    @property
+    def asked(self) -> frozenset[Expr]:
+        """The values of all expressions that were asked for: what was decided, was decided by them."""
+        return frozenset(self._cache.values())
 
     def check_whole(self, figures: Mapping[Symbol, Expr]) -> None:
         """Whether the dims that are computed from these symbols are whole with figures put in.

@@ -95,6 +95,7 @@ class _Expander(CustomEvaluator):
             tuple(self.carried),
             frozenset(self.decided),
             self.by_phase,
+            self.shapes,
         )
 
     def _global_values(self) -> dict[str, Value]:

@@ -29,6 +29,7 @@ from costmodel.quantity_names import QUANTITIES
 from costmodel.solve.budget import Unsolvable
 from costmodel.source import Diagnostic, Source, SpecError
 from costmodel.sweep.kernel import EXACT_FLOAT, EXACT_INT, Program, Tabulated, Unsupported, Values, compile_forms
+from costmodel.sweep.long_range import FEW, Held, check_alike
 from costmodel.sweep.ranges import OF_DEVICE, Axis
 from costmodel.symbols import REQUEST, WORKLOAD, ZERO, batch_size, new_tokens, put_in, rational, seq_len, symbol
 from costmodel.units import PLAIN, Dimension
@@ -72,7 +73,10 @@ class Varied:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked. `of` is empty for every quantity that has a figure everywhere."""
+    """What is asked. `of` is empty for every quantity that has a figure everywhere.
+
+    With `free_long` a dim of many values is an axis where it can be free, and else compiled for each of them.
+    """
 
     specs: tuple[Compiled, ...]
     devices: tuple[str | Device, ...] = ()
@@ -86,6 +90,14 @@ class Question:
     where: tuple[str, ...] = ()
     pick: Pick | None = None
     chunk: int | None = None
+    free_long: bool = True
+
+    @property
+    def long(self) -> Varied | None:
+        """The dim with the most values, where these are many."""
+        dims = [v for v in self.varied if not v.name.startswith("dtype.")]
+        most = max(dims, key=lambda v: len(v.values), default=None)
+        return most if most is not None and len(most.values) > FEW else None
 
 
 @dataclass(frozen=True)
@@ -202,6 +214,37 @@ def plan(question: Question) -> Plan:
         SpecError: a case cannot be compiled, a quantity stays open, a column would have two meanings.
     """
     _check_names(question)
+    note = ""
+    if question.free_long and (long := question.long) is not None:
+        try:
+            found = _Planner(_with_axis(question, long), (), long).plan()
+            note = f"{long.name} is left free, and compiled once for its {len(long.values):,} values"
+            return replace(found, notes=(note, *found.notes))
+        except _BatchByCase:
+            why = "a quantity has a closed form only where the batch size has a figure"
+        except _TokensByCase:
+            why = "an `if` asks for the number of new tokens"
+        except Held as held:
+            why = str(held)
+        note = f"{long.name} is compiled for each of its {len(long.values):,} values: {why}"
+    found = _compiled_each(question)
+    return replace(found, notes=(note, *found.notes)) if note else found
+
+
+def _with_axis(question: Question, long: Varied) -> Question:
+    """The question with a dim as the first axis.
+
+    Raises:
+        Held: its values are no figures, or 0.
+    """
+    if not all(value.isdigit() and int(value) > 0 for value in long.values):
+        raise Held("not all of them are whole numbers of 1 or more")
+    axis = Axis(long.name, tuple(Fraction(value) for value in long.values))
+    others = tuple(v for v in question.varied if v is not long)
+    return replace(question, varied=others, axes=(axis, *question.axes))
+
+
+def _compiled_each(question: Question) -> Plan:
     outer: tuple[Axis, ...] = ()
     while True:
         try:
@@ -230,34 +273,88 @@ def _check_names(question: Question) -> None:
 
 @dataclass
 class _Planner:
+    """`free` is the dim that is an axis."""
+
     question: Question
     outer: tuple[Axis, ...]
+    free: Varied | None = None
     files: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def plan(self) -> Plan:
         q = self.question
-        combinations = list(product(*(v.values for v in q.varied)))
+        # a long range stands last, as an axis would
+        long = (q.long,) if q.long is not None else ()
+        few = [v for v in q.varied if v not in long]
+        combinations = list(product(*(v.values for v in few)))
         outer = list(product(*(tuple(map(Fraction, axis.figures)) for axis in self.outer)))
-        count = len(q.specs) * len(combinations) * len(outer) * max(1, len(q.devices))
+        last = list(product(*(v.values for v in long)))
+        count = len(q.specs) * len(combinations) * len(outer) * len(last) * max(1, len(q.devices))
         if count > MOST_CASES:
             message = f"{count:,} cases would be compiled one by one: at most {MOST_CASES:,} are possible"
             raise SpecError(Diagnostic("limit", message, facts=("specs, devices, dims and dtypes make cases",)))
         exprs, labels = [], []
         for spec in q.specs:
             for values in combinations:
-                sets = [f"{v.name}={value}" for v, value in zip(q.varied, values, strict=True)]
-                compiled = with_sets(spec, sets, "--vary")
-                for device, given in product(q.devices or (None,), outer):
+                known: dict[tuple[str, ...], Compiled] = {}
+                for device, given, end in product(q.devices or (None,), outer, last):
+                    sets = [f"{v.name}={value}" for v, value in zip((*few, *long), (*values, *end), strict=True)]
+                    if end not in known:
+                        known[end] = with_sets(spec, sets, "--vary")
+                    compiled = known[end]
                     figures = dict(zip((axis.name for axis in self.outer), given, strict=True))
                     with _of_case(spec.name, sets, len(q.specs) > 1 or bool(sets)):
-                        forms = _Forms(q, compiled, device, figures)
-                        exprs.append(forms.all(self._wanted))
-                    self.files |= forms.files()
+                        exprs.append(
+                            self._found(compiled, device, figures)
+                            if self.free is None
+                            else self._freed(compiled, device, self.free)
+                        )
                     name = (device if isinstance(device, str) else device.name,) if device is not None else ()
-                    labels.append((spec.name, *map(_label, values), *name, *(int(v) for v in given)))
+                    labels.append((spec.name, *map(_label, values), *name, *(int(v) for v in given), *map(_label, end)))
         names = self._names(exprs)
-        return self._plan(exprs, labels, names)
+        return self._plan(exprs, labels, names, few, long)
+
+    def _found(self, compiled: Compiled, device: str | Device | None, figures: Mapping[str, Fraction]) -> _Found:
+        forms = _Forms(self.question, compiled, device, figures)
+        self.files |= forms.files()
+        return forms.all(self._wanted)
+
+    def _freed(self, compiled: Compiled, device: str | Device | None, free: Varied) -> _Found:
+        """The closed forms with a dim free, if they are those of each of its values.
+
+        Raises:
+            Held: they are not, or a value is not possible.
+        """
+        values = [int(value) for value in free.values]
+        freed = compiled.freed([free.name])
+        try:
+            found = self._found(freed, device, {})
+            for value in dict.fromkeys((min(values), max(values))):
+                closed = self._found(with_sets(compiled, [f"{free.name}={value}"], "--vary"), device, {})
+                self._compare(found, closed, free.name, value)
+            check_alike(compiled, freed, free.name, values)
+        except SpecError as error:
+            # told of the value that it is of, when that is compiled
+            raise Held(error.diagnostics[0].message) from None
+        return found
+
+    def _compare(self, freed: _Found, closed: _Found, name: str, value: int) -> None:
+        """Whether the same can be told of a value with the dim free: forms of the same kind, figures as whole.
+
+        Raises:
+            Held: it cannot.
+        """
+        if freed.forms.keys() != closed.forms.keys():
+            raise Held("other quantities have a closed form then")
+        dim, axes = symbol(name), [symbol(axis.name) for axis in self.question.axes]
+        ranges = [(Fraction(value), Fraction(value)), *((axis.least, axis.most) for axis in self.question.axes[1:])]
+        for quantity, form in freed.forms.items():
+            other = closed.forms[quantity]
+            if isinstance(form, Tabulated) or isinstance(other, Tabulated):
+                raise Held(f"{quantity} is solved point by point")
+            kinds = [_kind([compile_forms([expr], axes)], 0, ranges) for expr in (form, other)]
+            if dim in form.free_symbols and kinds[0] != kinds[1]:
+                raise Held(f"{quantity} is not seen to be whole with it free")
 
     @property
     def _wanted(self) -> tuple[str, ...]:
@@ -281,7 +378,14 @@ class _Planner:
             raise SpecError(Diagnostic("open", "no quantity has a figure everywhere", help="--seq-len 1024:131072:*2"))
         return tuple(common)
 
-    def _plan(self, found: Sequence[_Found], labels: Sequence[tuple[str | int, ...]], names: Sequence[str]) -> Plan:
+    def _plan(
+        self,
+        found: Sequence[_Found],
+        labels: Sequence[tuple[str | int, ...]],
+        names: Sequence[str],
+        few: Sequence[Varied],
+        long: Sequence[Varied],
+    ) -> Plan:
         q = self.question
         axes, symbols = q.axes, [symbol(axis.name) for axis in q.axes]
         cases = []
@@ -297,11 +401,11 @@ class _Planner:
             columns.append(Column(name, kind, _unit(QUANTITIES[name].dimension)))
             if rounded:
                 self.notes.append(f"{name} may exceed 2^63: whole numbers are given as the nearest floats")
-        varied = [Column(v.name, "text" if any(not w.isdigit() for w in v.values) else "int") for v in q.varied]
+        varied, last = ([_column(v) for v in some] for some in (few, long))
         device = [Column("device", "text")] if q.devices else []
         outer = [Column(axis.name, "int") for axis in self.outer]
         return Plan(
-            (Column("spec", "text"), *varied, *device, *outer),
+            (Column("spec", "text"), *varied, *device, *outer, *last),
             axes,
             tuple(columns),
             tuple(bool(QUANTITIES[name].request) for name in names),
@@ -318,6 +422,10 @@ class _Planner:
             },
             tuple(dict.fromkeys(self.notes)),
         )
+
+
+def _column(varied: Varied) -> Column:
+    return Column(varied.name, "text" if any(not value.isdigit() for value in varied.values) else "int")
 
 
 def _label(value: str) -> str | int:
