@@ -19,6 +19,8 @@ test-docs: $(STAMP)
 	    apt-get install -y -qq --no-install-recommends texlive-latex-base texlive-latex-recommended lmodern; } || true
 	command -v chromium >/dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && \
 	    apt-get install -y -qq --no-install-recommends chromium; } || true
+	command -v soffice >/dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && \
+	    apt-get install -y -qq --no-install-recommends libreoffice-calc; } || true
 	test -d .tools/node_modules/katex || npm install --silent --no-save --prefix .tools katex || true
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check sphinx mkdocs || true
 	$(BIN)/python -m pytest -n auto -m needs

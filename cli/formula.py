@@ -18,6 +18,7 @@ _OTHERS = {
     "markdown": Formulas.markdown,
     "python": Formulas.python,
     "javascript": Formulas.javascript,
+    "excel": Formulas.excel,
 }
 
 

@@ -142,6 +142,11 @@ class Compiled:
         """The same spec with these dims left as symbols too."""
         return Compiled(self.program, replace(self.choice, free=self.choice.free | frozenset(names)), self.name)
 
+    @cached_property
+    def with_all_given(self) -> Compiled:
+        """The same spec with every dim as it is given, none forgotten."""
+        return Compiled(self.program, replace(self.choice, free=frozenset()), self.name)
+
     def retyped(self, role: str, narrower: DType) -> Compiled:
         """The same spec with another dtype, which changes nothing in expanded graphs but the bytes of values."""
         span = self.program.source.span(0, 0)

@@ -77,7 +77,9 @@ def test_every_kind_of_expression() -> None:
 
 
 def test_names_are_none_of_the_language() -> None:
-    assert [name(n) for n in ("new", "Math", "dtype.cache", "width")] == ["new_", "Math_", "dtype_cache", "width"]
+    assert [name(n) for n in ("new", "new_", "Math", "dtype.cache", "width")] == [
+        *("new_", "new__", "Math_", "dtype_cache", "width")
+    ]
 
 
 def test_a_title_stays_in_its_comment() -> None:

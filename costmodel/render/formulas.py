@@ -26,11 +26,14 @@ from costmodel.render.markdown import display
 from costmodel.render.numbers import plain
 from costmodel.render.page import Page
 from costmodel.render.parts import Standing, definitions, everything, is_flat
+from costmodel.render.spreadsheet import TooLong, sheet
 from costmodel.render.words import conventions, order, symbols, whole_letter
-from costmodel.symbols import LEGIBLE_BITS, expanded, is_number, is_zero, put_in, rational, total
+from costmodel.source import Diagnostic, SpecError
+from costmodel.symbols import LEGIBLE_BITS, WORKLOAD, expanded, is_number, is_zero, put_in, rational, total
 from costmodel.symbols import symbol as symbol_of
+from costmodel.units import PLAIN
 
-FORMATS = ("text", "latex", "markdown", "python", "javascript", "json")
+FORMATS = ("text", "latex", "markdown", "python", "javascript", "excel", "json")
 
 TERMS: dict[str, Callable[[CostTable], Callable[[Row], Expr]]] = {
     "params": lambda _: lambda row: row.params,
@@ -298,6 +301,51 @@ class Formulas:
             out += [f"  return {bodies[name]};", "}"]
         return "\n".join(out) + "\n"
 
+    # --- spreadsheets
+
+    def excel(self) -> str:
+        """Cells to paste at A1: inputs that are to be changed, and a formula a quantity.
+
+        Raises:
+            SpecError: a formula is more than a cell may hold, or has a function that sheets lack.
+        """
+        used = set().union(*(expr.free_symbols for expr in self.exprs.values()))
+        names = sorted((s.name for s in used), key=lambda n: (self.order.get(n, 99), n))
+        inputs = [(name, self._usual(name), self._meaning(name)) for name in names]
+        counted = f"Counted: {conventions(self.table, self.quantities, timing=self.quantities.device is not None)}"
+        rows = []
+        for name, expr in self.exprs.items():
+            of = QUANTITIES[name]
+            rows.append((name, tree(expr, self.order), "" if of.dimension == PLAIN else str(of.dimension), of.meaning))
+        try:
+            return sheet(f"{self.compiled.title}, {self.table.dataflow.phase}", counted, inputs, rows)
+        except TooLong as fault:
+            message = f"a formula is more than a cell may hold: {fault}"
+            raise SpecError(Diagnostic("limit", message, help="fewer dims free, or --format python")) from None
+        except TypeError as fault:
+            raise SpecError(Diagnostic("argument", str(fault), help="--format python")) from None
+
+    def _usual(self, name: str) -> Fraction:
+        """What a cell begins with: the value that the spec gives, or a short context and one of all else."""
+        if name in self.compiled.program.dims and name not in WORKLOAD:
+            value = self.compiled.with_all_given.environment.value(symbol_of(name))
+            if is_number(value):
+                return as_figure(value)
+        return Fraction({"seq_len": 1024, "prompt_len": 1024, "output_len": 256}.get(name, 1))
+
+    def _meaning(self, name: str) -> str:
+        dim = self.compiled.program.dims.get(name)
+        return (dim.doc if dim is not None else None) or BUILT_IN_MEANINGS.get(name, "")
+
+
+BUILT_IN_MEANINGS = {
+    "batch_size": "sequences run together",
+    "seq_len": "context length, with the new tokens in it",
+    "new_tokens": "new tokens a sequence",
+    "prompt_len": "tokens of a request's prompt",
+    "output_len": "tokens that a request gives",
+}
+
 
 def escape_docstring(title: str) -> str:
     """A title that cannot end a docstring."""
@@ -309,7 +357,7 @@ _USED_BY_PYTHON = frozenset("Fraction ceil floor max min range sum".split())
 
 def _argument(name: str) -> str:
     """A dim's name where it would not hide a function that the formula calls."""
-    return f"{name}_" if name in _USED_BY_PYTHON else name
+    return f"{name}_" if name.rstrip("_") in _USED_BY_PYTHON else name
 
 
 def _python(node: Tree) -> str:

@@ -32,9 +32,9 @@ _MOST_EXACT = 1 << 53
 
 
 def name(of: str) -> str:
-    """A symbol's name as JavaScript may have it: `new` is `new_`, `dtype.cache` is `dtype_cache`."""
+    """A symbol's name as JavaScript may have it: `new` is `new_`, `new_` is `new__`, `dtype.cache` is `dtype_cache`."""
     plain = of.replace(".", "_")
-    return f"{plain}_" if plain in _RESERVED else plain
+    return f"{plain}_" if plain.rstrip("_") in _RESERVED else plain
 
 
 def javascript(value: Expr | Tree, order: Mapping[str, int] | None = None) -> str:
