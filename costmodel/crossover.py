@@ -199,17 +199,19 @@ class Crossover:
         """
         if not isinstance(self._largest, int):
             return None
-        table, over = self.quantities.table, self._largest + 1
-        alone = at(self.fit.capacity - table.weight_memory, {**self.point, batch_size: Fraction(over)})
-        if alone is not None and alone < 0:
+        table, over = self.quantities.table, {**self.point, batch_size: Fraction(self._largest + 1)}
+        if sign(put_in(self.fit.capacity - table.weight_memory, _rationals(over))) == -1:
             return "weights"
         amounts: dict[str, Figure] = {}
-        for storage in table.dataflow.kept:
-            size = table.put_in(storage.elements * storage.turns * storage.rows * storage.bytes_each)
-            kind = storage.kind.value
-            amounts[kind] = amounts.get(kind, Fraction(0)) + figure(size, {**self.point, batch_size: Fraction(over)})
-        if table.fidelity == "traffic":
-            amounts["activations"] = figure(table.activation_memory, {**self.point, batch_size: Fraction(over)})
+        try:
+            for storage in table.dataflow.kept:
+                size = table.put_in(storage.elements * storage.turns * storage.rows * storage.bytes_each)
+                kind = storage.kind.value
+                amounts[kind] = amounts.get(kind, Fraction(0)) + figure(size, over)
+            if table.fidelity == "traffic":
+                amounts["activations"] = figure(table.activation_memory, over)
+        except Open:
+            return None
         return max(amounts, key=lambda kind: comparable(amounts[kind]), default=None)
 
     # --- the batch to run
@@ -336,6 +338,10 @@ class Crossover:
     def independent_of(self) -> tuple[str, ...]:
         """The dims, and seq_len, that b* does not depend on at all."""
         return tuple(_independent(self))
+
+
+def _rationals(point: Mapping[Symbol, Fraction]) -> dict[Symbol, Expr]:
+    return {s: rational(value) for s, value in point.items()}
 
 
 def _slope_at_infinity(expr: Expr, point: Mapping[Symbol, Fraction]) -> Expr | None:

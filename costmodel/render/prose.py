@@ -354,8 +354,12 @@ class Prose:
 
     def _misfit_sentences(self) -> Iterator[str]:
         answer = self.answer
-        weights = Fraction(figure(answer.fit.weights, answer.point))
-        capacity = as_figure(answer.fit.capacity)
+        weights = at(answer.fit.weights, answer.point)
+        if weights is None:
+            used = f"the {self._device_bytes} that may be used"
+            yield f"The weights alone are more than {used}, whatever {self._free_words}."
+            return
+        weights, capacity = Fraction(weights), as_figure(answer.fit.capacity)
         left = answer.margin_at(1)
         needed = weights if left is None else capacity - left
         device = answer.quantities.device
