@@ -167,6 +167,15 @@ def test_plain_text_shows_as_it_is() -> None:
     )
 
 
+@pytest.mark.parametrize("letter", ["M_w", "M_0", "F_1", "K_1"])
+def test_a_dim_that_is_written_as_a_letter_of_the_derivation_goes_by_its_name(letter: str) -> None:
+    text = f'model m "M"\ndim width = 64 as "{letter}"\ngraph forward(x[batch_size, new_tokens, width]) {{\n'
+    model = cm.parse(text + " weight W[width -> width]\n return matmul(x, W)\n}")
+    answer = model.crossover("h100-nvl")
+    document = Derivation(Notation(model.compiled, {}), Run(), answer.quantities, answer).document().markdown()
+    assert r"| $\text{width}$ | width | 64 |" in document and f"${letter}$ | width" not in document
+
+
 def test_a_long_name_of_a_file_leaves_room_for_the_reason(cli: Cli) -> None:
     done = cli("latex", "gpt-2", "-o", "a" * 300 + ".tex")
     assert done.status == 2

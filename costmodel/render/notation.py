@@ -14,10 +14,15 @@ from costmodel.algebra import tree
 from costmodel.compile import Compiled
 from costmodel.figures import Figure, Open, figure
 from costmodel.render.document import Math
-from costmodel.render.latex import Symbols, inline, latex, number
+from costmodel.render.latex import Symbols, escape, inline, latex, number
 from costmodel.render.numbers import decimal
 from costmodel.render.words import order, symbols, whole_letter
 from costmodel.symbols import WORKLOAD, put_in, rational
+
+# what a derivation calls parts of a pass: memory, and what a pass and each of its sequences add
+_OWN = frozenset(
+    ("M_w", "M_c", "M_a", *(f"{letter}_{i}" for letter in "FVMK" for i in (0, 1)), "W_0", "E_{\\text{read}}")
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +39,10 @@ class Notation:
 
     @cached_property
     def symbols(self) -> Symbols:
-        return symbols(self.compiled, self.names)
+        """As `formula` has them; a dim that is written as one of the document's own letters goes by its name."""
+        found = symbols(self.compiled, self.names)
+        taken = (name for name in self.compiled.program.dims if found(name) in _OWN)
+        return found.also({name: rf"\text{{{escape(name)}}}" for name in taken})
 
     @cached_property
     def _taken(self) -> frozenset[str]:
