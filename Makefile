@@ -59,7 +59,7 @@ reference: $(STAMP)
 
 # the documentation as a site, in site/
 docs: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	$(BIN)/mkdocs build --strict --quiet
 
 # setuptools warns of every editable install; what goes wrong is an error, and shown all the same

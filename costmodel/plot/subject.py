@@ -17,7 +17,7 @@ from costmodel.names import prose
 from costmodel.plot.picture import INK, SERIES, Hue
 from costmodel.quantities import Quantities
 from costmodel.render.numbers import plain, with_prefix
-from costmodel.render.words import conventions, device_name
+from costmodel.render.words import conventions, device_name, together
 from costmodel.source import Diagnostic, SpecError
 from costmodel.symbols import batch_size, new_tokens, seq_len
 
@@ -160,8 +160,8 @@ class Subject:
 
     @property
     def footnote(self) -> str:
-        words = conventions(self.first.table, self.first).replace("10^9", "10⁹").split(", ")
-        return " · ".join(word.replace(" ", "\u00a0") for word in words)
+        words = together(conventions(quantities.table, quantities) for quantities in self.quantities)
+        return " · ".join(word.replace(" ", "\u00a0") for word in words.replace("10^9", "10⁹").split(", "))
 
 
 def memory_words(quantities: Quantities) -> str:

@@ -17,7 +17,7 @@ from costmodel.render.evaluation import shown_value
 from costmodel.render.notebook import Paged
 from costmodel.render.numbers import decimal, plain, scaled, significant
 from costmodel.render.page import Page
-from costmodel.render.words import conventions, device_name, order, workload
+from costmodel.render.words import conventions, device_name, order, together, workload
 from costmodel.symbols import is_number
 
 _GROUPS = (
@@ -149,8 +149,7 @@ class ComparisonAnswer(Paged):
         self._values(page)
         self._where(page)
         self._formulas(page)
-        first = self.found.columns[0]
-        page.counted(conventions(first.quantities.table, first.quantities))
+        page.counted(together(conventions(c.quantities.table, c.quantities) for c in self.found.columns))
         return page
 
     @property

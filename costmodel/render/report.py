@@ -32,7 +32,7 @@ from costmodel.render.formulas import Formulas
 from costmodel.render.latex import equation, latex, lettered
 from costmodel.render.mathml import display, mathml
 from costmodel.render.numbers import milliseconds, plain, rate, scaled, with_prefix
-from costmodel.render.words import conventions, device_name, workload
+from costmodel.render.words import conventions, device_name, together, workload
 from costmodel.solve.budget import Unsolvable, budget
 from costmodel.source import Diagnostic, Source, SpecError
 from costmodel.suggest import suggest
@@ -162,7 +162,7 @@ script-src 'unsafe-inline'">
         yield "<h2>Memory</h2>"
         yield self._figure(entry, "memory")
         yield from self._quantities(entry)
-        yield from self._counted(entry)
+        yield from self._counted()
         yield from self._spec(entry.compiled)
 
     def _verdict(self, entry: Entry) -> Iterator[str]:
@@ -262,8 +262,9 @@ script-src 'unsafe-inline'">
         at = workload(entry.quantities.table, point, with_batch=True)
         yield f"<details><summary>Every quantity, {escape(at)}</summary>{table}</details>"
 
-    def _counted(self, entry: Entry) -> Iterator[str]:
-        words = conventions(entry.quantities.table, entry.quantities, fits=entry.device is not None)
+    def _counted(self) -> Iterator[str]:
+        counted = ((e.quantities.table, e.quantities, e.device is not None) for e in self.entries)
+        words = together(conventions(table, quantities, fits=fits) for table, quantities, fits in counted)
         yield f"<h2>What was counted</h2>\n<p>{escape(words.replace('10^9', '10⁹'))}.</p>"
 
     def _spec(self, compiled: Compiled) -> Iterator[str]:
@@ -323,7 +324,7 @@ script-src 'unsafe-inline'">
             yield from self._formulas(first)
             yield "</details>"
             yield from self._spec(compiled)
-        yield from self._counted(self.entries[0])
+        yield from self._counted()
 
     def _verdicts(self, labels: Sequence[str]) -> str:
         """A line each: the verdict, the batch to run, and what it gives."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
 from sympy import Symbol
@@ -95,6 +95,24 @@ def whole_letter(letter: str, compiled: Compiled, names: Symbols) -> str:
     r"""A quantity's letter, `N`; `N_{\text{total}}` where a dim of the spec is written so."""
     taken = map(names, (*compiled.program.dims, *FIRST))
     return rf"{letter}_{{\text{{total}}}}" if letter in taken else letter
+
+
+def together(columns: Iterable[str]) -> str:
+    """What was counted in several columns: the words of all, each once and where it stands in its own.
+
+    >>> together(["decode, full attention, GB", "decode, within windows, GB"])
+    'decode, full attention, within windows, GB'
+    """
+    found: list[str] = []
+    for words in columns:
+        own, behind = words.split(", "), 0
+        for word in own:
+            while behind < len(found) and found[behind] not in own:
+                behind += 1
+            if word not in found:
+                found.insert(behind, word)
+            behind = max(behind, found.index(word) + 1)
+    return ", ".join(found)
 
 
 def conventions(
