@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -20,6 +21,7 @@ _OTHERS = {
     "javascript": Formulas.javascript,
     "excel": Formulas.excel,
 }
+_WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".ods")
 
 
 @click.command("formula")
@@ -42,6 +44,10 @@ def command(spec: str, wanted: tuple[str, ...], form: str, flat: bool, **given: 
     costmodel formula llama-3.1:8b --of flops --of bytes
     costmodel formula llama-3.1:8b --of flops --free all --format latex
     """
+    if form == "excel" and Path(given["output"] or "").suffix.lower() in _WORKBOOKS:
+        raise refuse(
+            f"-o {given['output']}: cells are written as text with tabs between, and no workbook", "-o cells.tsv"
+        )
     found = formulas(spec, wanted, flat, **given)
     if given["as_json"] or form == "json":
         emit_json(found.as_json(), given)

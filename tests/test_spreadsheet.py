@@ -137,3 +137,10 @@ def test_the_command_writes_it(cli: Callable[..., Done]) -> None:
     done = cli("formula", "gpt-2", "--of", "bytes", "--format", "excel")
     assert (done.status, done.err) == (0, "")
     assert "\nbytes\t=" in done.out and "\tbytes\tbytes moved in a pass" in done.out
+
+
+@pytest.mark.parametrize("name", ["a.xlsx", "a.ODS"])
+def test_cells_are_no_workbook(name: str, cli: Callable[..., Done], tmp_path: Path) -> None:
+    done = cli("formula", "gpt-2", "--format", "excel", "-o", str(tmp_path / name))
+    assert done.status == 2 and "no workbook" in " ".join(done.err.split())
+    assert not list(tmp_path.iterdir())
